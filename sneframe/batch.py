@@ -21,6 +21,7 @@ from torch import Tensor
 
 from sneframe.architecture import Architecture
 from sneframe.errors import ArchitectureError
+from sneframe.rng import Draw
 
 if TYPE_CHECKING:
     from sneframe.symmetry import Element
@@ -104,11 +105,14 @@ class Batch:
         order: ``(B,)`` host indices that bring the concatenated rows of ``networks`` into the order of
             ``ids``.
         ids: ``(B,)`` host integers, the number of each network (a row of a zoo, an index in a list).
+        draw: the training step that the batch is for, from which parts draw random numbers. It is None
+            outside a training.
     """
 
     networks: tuple[Networks, ...] = field(converter=_networks)
     order: np.ndarray
     ids: np.ndarray
+    draw: Draw | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -148,7 +152,7 @@ class Batch:
                 networks.append(source.each(partial(torch.index_select, dim=0, index=index)))
                 placed.append(here)
         order = np.argsort(np.concatenate(placed), kind="stable") if placed else np.zeros(0, np.int64)
-        return Batch(networks=networks, order=order, ids=self.ids[positions])
+        return Batch(networks=networks, order=order, ids=self.ids[positions], draw=self.draw)
 
     def blocks(self, positions: np.ndarray | None = None) -> Iterator[Batch]:
         """Yield the networks in batches of one architecture, each network once.

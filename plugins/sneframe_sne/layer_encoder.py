@@ -9,7 +9,7 @@ from typing import Literal, final
 
 import torch
 from attrs import evolve, frozen
-from attrs.validators import ge, optional
+from attrs.validators import ge
 from einops import rearrange
 from torch import Tensor, nn
 
@@ -67,11 +67,6 @@ class ChunkSet(LayerEncoder):
         heads: int = option(4, "number of attention heads; it must divide the width", check=ge(1))
         blocks: int = option(
             2, "number of set attention blocks in Φ1; the first one works on scalars", check=ge(1)
-        )
-        most_chunks: int | None = option(
-            None,
-            "largest number of chunks of a parameter in a training step, drawn anew each time; none: all",
-            check=optional(ge(1)),
         )
         unit: Literal["parameter", "layer"] = option(
             "parameter", "what Φ3 and Ψ4 encode: the chunks of one parameter, or of one layer"
@@ -131,8 +126,6 @@ class ChunkSet(LayerEncoder):
         if self.config.scale_encoding:
             scales = [scales_of(entry) for entry in tokens]
             tokens = tuple(relative(entry, own) for entry, own in zip(tokens, scales, strict=True))
-        if self.training and self.config.most_chunks is not None:
-            tokens = tuple(drawn(entry, self.config.most_chunks) for entry in tokens)
         return self._units(tokens, self._chunks(tokens), scales)
 
     @property
@@ -331,20 +324,3 @@ def root_mean_square(sums: Tensor, counts: Tensor | int) -> Tensor:
     Where all weights are zero the result is LEAST, so that its logarithm and its gradient are finite.
     """
     return (sums / counts + LEAST**2).sqrt()
-
-
-def drawn(entry: ChunkTokens, most: int) -> ChunkTokens:
-    """Return the tokens with at most so many chunks of each parameter, which are drawn at random."""
-    counts = tuple(min(count, most) for count in entry.counts)
-    if counts == entry.counts:
-        return entry
-    draws = torch.rand(entry.parameter.shape, device=entry.parameter.device)
-    shuffled = (entry.parameter + draws).argsort().split(entry.counts)
-    kept = torch.cat([own[:count] for own, count in zip(shuffled, counts, strict=True)])
-    return evolve(
-        entry,
-        chunks=entry.chunks[:, kept],
-        mask=entry.mask[kept],
-        parameter=entry.parameter[kept],
-        counts=counts,
-    )

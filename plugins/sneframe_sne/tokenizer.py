@@ -5,12 +5,14 @@ One gather cuts all networks of one architecture.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator
 from typing import Literal, final
 
 import torch
-from attrs import frozen
-from attrs.validators import ge
+from attrs import evolve, frozen
+from attrs.validators import ge, optional
 from torch import Tensor
 
 from sneframe.architecture import Architecture, Parameter
@@ -19,6 +21,7 @@ from sneframe.config.schema import option
 from sneframe.parts.carriers import ChunkTokens
 from sneframe.parts.part import Spec
 from sneframe.parts.tokenizer import Tokenizer
+from sneframe.rng import Draw, counted, streams, uniform, word
 
 
 @final
@@ -31,6 +34,11 @@ class PadChunk(Tokenizer):
     chooses. ``flat`` cuts the flattened tensor without regard to channels. ``out_channel`` starts a new chunk
     at each output channel. ``kernel`` starts a new chunk at each kernel ``k``, that is, at each pair of an
     output and an input channel.
+
+    With ``max_chunks`` = n, a parameter of more chunks is represented by n of them, one from each of n equal
+    stretches. In evaluation these are the chunks in the middle of the stretches. A training step draws each
+    of them anew, so every chunk is expected equally often, and a mean over the sample is unbiased. What is
+    drawn depends on the seed, the step and the architecture, and so not on the other networks of a batch.
     """
 
     name = "sne/pad-chunk"
@@ -47,6 +55,11 @@ class PadChunk(Tokenizer):
         linear_view: Literal["flat", "row"] = option(
             "flat", "where chunks of a matrix start anew: nowhere, or at each row, that is, at each neuron"
         )
+        max_chunks: int | None = option(
+            None,
+            "largest number of chunks of a parameter; of more, a sample is encoded. none: all are encoded",
+            check=optional(ge(1)),
+        )
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
@@ -55,11 +68,19 @@ class PadChunk(Tokenizer):
 
     def forward(self, batch: Batch) -> tuple[ChunkTokens, ...]:
         """Return one ``ChunkTokens`` per architecture, with chunks ``(B, Q, C)``."""
-        return tuple(self.cut(networks) for networks in batch.networks)
+        draw = batch.draw if self.training else None
+        return tuple(self.cut(networks, draw) for networks in batch.networks)
 
-    def cut(self, networks: Networks) -> ChunkTokens:
-        """Cut networks of one architecture, and return ``ChunkTokens`` with chunks ``(B, Q, C)``."""
+    def cut(self, networks: Networks, draw: Draw | None = None) -> ChunkTokens:
+        """Cut networks of one architecture, and return ``ChunkTokens`` with chunks ``(B, Q, C)``.
+
+        Args:
+            networks: the networks.
+            draw: the training step for which a sample of chunks is drawn; None for the sample of evaluation.
+        """
         chunking = self._chunking(networks.architecture, networks.weights.device)
+        if draw is not None and chunking.counts != chunking.whole:
+            chunking = self._drawn(networks.architecture, chunking, draw)
         # Append a zero to the weights. The indices of padding point to this zero.
         padded = torch.nn.functional.pad(networks.weights, (0, 1))
         chunks = padded.index_select(1, chunking.index.flatten()).unflatten(1, tuple(chunking.index.shape))
@@ -99,6 +120,31 @@ class PadChunk(Tokenizer):
         )
         return chunks, mask
 
+    def sample(self, parameter: Parameter, weights: Tensor, most: int | None) -> tuple[Tensor, Tensor] | None:
+        """Cut the chunks of a parameter that represent it in evaluation, or return None if these are all.
+
+        No other weights are read.
+
+        Args:
+            parameter: the parameter.
+            weights: its weights ``(n,)``, in any floating-point type.
+            most: largest number of chunks; None for ``max_chunks``. The smaller of the two counts.
+
+        Returns:
+            The chunks ``(q, C)``, and a mask ``(q, C)`` that is true for weights and false for padding.
+        """
+        limits = [limit for limit in (most, self.config.max_chunks) if limit is not None]
+        piece = parameter.size // _views(parameter, self.config.conv_view, self.config.linear_view)
+        each = math.ceil(piece / self.config.chunk_size)
+        count = each * (parameter.size // piece)
+        if not limits or count <= min(limits):
+            return None
+        chosen = middles(count, min(limits))
+        within = (chosen % each)[:, None] * self.config.chunk_size + torch.arange(self.config.chunk_size)
+        mask = within < piece
+        index = (chosen // each)[:, None] * piece + within
+        return weights[index.clamp_(max=parameter.size - 1)].masked_fill(~mask, 0), mask
+
     def _chunking(self, architecture: Architecture, device: torch.device) -> _Chunking:
         """Return the indices that cut an architecture into chunks.
 
@@ -106,16 +152,42 @@ class PadChunk(Tokenizer):
         """
         key = (architecture.id, device)
         if key not in self._chunkings:
-            index, counts = chunk_index(
+            index, whole = chunk_index(
                 architecture, self.config.chunk_size, self.config.conv_view, self.config.linear_view
             )
+            most = self.config.max_chunks or max(whole)
+            counts = tuple(min(count, most) for count in whole)
+            kept = torch.cat([middles(*pair) for pair in zip(whole, counts, strict=True)])
+            kept = kept + torch.tensor(_starts(whole)).repeat_interleave(torch.tensor(counts))
+            all_chunks = index.to(device)
             self._chunkings[key] = _Chunking(
-                index=index.to(device),
-                mask=(index < architecture.num_weights).to(device),
+                index=all_chunks[kept.to(device)],
+                mask=(index[kept] < architecture.num_weights).to(device),
                 parameter=torch.arange(len(counts)).repeat_interleave(torch.tensor(counts)).to(device),
                 counts=counts,
+                all_chunks=all_chunks,
+                whole=whole,
             )
         return self._chunkings[key]
+
+    def _drawn(self, architecture: Architecture, chunking: _Chunking, draw: Draw) -> _Chunking:
+        """Return a chunking whose sample is drawn for a training step."""
+        device = chunking.index.device
+        name = torch.tensor([word(f"chunks of {architecture.id}")], device=device)
+        numbers = uniform(counted(streams(name, seed=draw.seed, step=draw.step), sum(chunking.counts)))[0]
+        each = numbers.split(chunking.counts)
+        kept = torch.cat(
+            [
+                start + (stretches(whole, count, device) + own * (whole / count)).long().clamp_(max=whole - 1)
+                if whole > count
+                else start + torch.arange(count, device=device)
+                for start, whole, count, own in zip(
+                    _starts(chunking.whole), chunking.whole, chunking.counts, each, strict=True
+                )
+            ]
+        )
+        index = chunking.all_chunks[kept]
+        return evolve(chunking, index=index, mask=index < architecture.num_weights)
 
 
 @frozen(kw_only=True, eq=False)
@@ -127,12 +199,34 @@ class _Chunking:
         mask: ``(Q, C)``: true for weights and false for padding.
         parameter: ``(Q,)``: the index of the parameter that each chunk is cut from.
         counts: the number of chunks of each parameter.
+        all_chunks: ``index`` of all chunks, of which ``index`` may be a sample.
+        whole: ``counts`` of all chunks.
     """
 
     index: Tensor
     mask: Tensor
     parameter: Tensor
     counts: tuple[int, ...]
+    all_chunks: Tensor
+    whole: tuple[int, ...]
+
+
+def stretches(whole: int, count: int, device: torch.device | None = None) -> Tensor:
+    """Return where each of ``count`` equal stretches of ``whole`` chunks begins, ``(count,)`` float64."""
+    return torch.arange(count, dtype=torch.float64, device=device) * (whole / count)
+
+
+def middles(whole: int, count: int) -> Tensor:
+    """Return the chunk in the middle of each of ``count`` equal stretches of ``whole`` chunks, ``(count,)``.
+
+    With as many stretches as chunks, these are all chunks.
+    """
+    return (2 * torch.arange(count) + 1) * whole // (2 * count)
+
+
+def _starts(counts: tuple[int, ...]) -> list[int]:
+    """Return the sum of the counts before each count."""
+    return [0, *itertools.accumulate(counts[:-1])]
 
 
 def chunk_index(

@@ -49,6 +49,11 @@ OPTIONS = (
         help="Memory for encoding a large network, beside the model and one layer.  [default: 2GiB]",
     ),
     click.option(
+        "--all-weights",
+        is_flag=True,
+        help="Encode all weights of a network with more than 50 million, instead of a sample.",
+    ),
+    click.option(
         "--module",
         multiple=True,
         help="package.module:function, timm:NAME, torchvision:NAME or transformers, which makes the module "

@@ -54,6 +54,18 @@ class Cuts(Protocol):
     def cut_stretch(self, parameter: Parameter, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Cut one stretch into q chunks ``(q, C)``. Return the chunks and their mask ``(q, C)``."""
 
+    def sample(self, parameter: Parameter, weights: Tensor, most: int | None) -> tuple[Tensor, Tensor] | None:
+        """Cut only a sample of q chunks ``(q, C)``. Return the chunks and their mask ``(q, C)``.
+
+        Args:
+            parameter: the parameter.
+            weights: the flat weights ``(n,)`` of the parameter. Only those of the sample are read.
+            most: largest number of chunks; None if only the tokenizer itself has a limit.
+
+        Returns:
+            None if the parameter has no more chunks than the limit, or if there is no limit.
+        """
+
 
 @runtime_checkable
 class Pools(Protocol):

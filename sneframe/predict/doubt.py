@@ -82,8 +82,10 @@ def magnitudes(architecture: Architecture, read: Callable[[str], Tensor]) -> dic
     sums: dict[str, tuple[float, int]] = {}
     for kind, parameter in zip(architecture.types, architecture.parameters, strict=True):
         square, count = sums.get(kind, (0.0, 0))
-        values = read(parameter.name).detach()
-        sums[kind] = (square + float(values.double().square().sum()), count + values.numel())
+        values = read(parameter.name).detach().flatten()
+        # A norm needs no copy of the weights in double precision.
+        square += float(torch.linalg.vector_norm(values, dtype=torch.float64)) ** 2
+        sums[kind] = (square, count + values.numel())
     return {kind: (square / max(1, count)) ** 0.5 for kind, (square, count) in sums.items()}
 
 

@@ -11,26 +11,26 @@ from typing import Any, TypeVar, final
 import numpy as np
 import torch
 from attrs import field, frozen
-from torch import Tensor, nn
+from torch import nn
 
 from sneframe import plugins
 from sneframe.architecture import Architecture
 from sneframe.architecture.description import Flatten
 from sneframe.batch import Batch
-from sneframe.errors import ArchitectureError, ConfigError, PartError, RunError
+from sneframe.errors import ArchitectureError, ConfigError, RunError
 from sneframe.files.module_factory import Factory, Words
 from sneframe.files.names import Renaming
 from sneframe.files.network_reader import NetworkReader
 from sneframe.model import Model
-from sneframe.nn.diverged import unusable, without_unusable
 from sneframe.plugins import Blamed
 from sneframe.predict.conformal import LEVEL, check_level
 from sneframe.predict.distance import Reference
 from sneframe.predict.doubt import Doubt, Seen, doubtful, in_words, magnitudes
+from sneframe.predict.encoding import BATCH, Encoding
 from sneframe.predict.interval import interval_of
-from sneframe.predict.lazy_network import Describer, LazyNetwork, Network, stacked
+from sneframe.predict.lazy_network import Describer, LazyNetwork, Network
 from sneframe.predict.prediction import DoubtWarning, Prediction
-from sneframe.predict.stream import LARGE, least, obstacle, shown, stream
+from sneframe.predict.stream import least, shown
 from sneframe.predict.tested import Tested, read_tested
 from sneframe.progress import Reporter
 from sneframe.run_folder import tensor_files
@@ -40,8 +40,6 @@ from sneframe.run_folder.training_networks import read_magnitudes
 from sneframe.tasks import Tasks
 from sneframe.zoo.read import Zoo
 
-BATCH = 32  #: the number of networks that are encoded together
-MEMORY = 2 << 30  #: bytes that encoding a large network may use by default
 T = TypeVar("T")
 
 
@@ -57,6 +55,7 @@ def load(
     flatten: Flatten = "unknown",
     trust_names: bool = False,
     memory: int | None = None,
+    all_weights: bool = False,
     reporter: Reporter | None = None,
 ) -> Predictor:
     """Load a finished run as a :class:`Predictor`.
@@ -80,6 +79,9 @@ def load(
         memory: bytes that encoding a large network may use beside the model and the weights of one layer. By
             default 2 GiB. A method that looks at all layers of a network at once cannot keep this bound, and
             a warning says so.
+        all_weights: whether to encode all weights of a network with more than 50 million. By default, of such
+            a network only a sample of the chunks of each parameter is read and encoded, and a warning says
+            so, if the method can do this.
         reporter: shows the progress on a large network. By default nothing is shown.
 
     Warns:
@@ -125,8 +127,12 @@ def load(
         reader=network_reader,
         reference=_reference(folder / "embeddings.safetensors", model.encoder.width),
         calibration=read_calibration(folder / "calibration.json", (task.name for task in tasks.each)),
-        memory=memory,
-        reporter=reporter or Reporter(),
+        encoding=Encoding(
+            encoder=model.encoder,
+            memory=memory,
+            all_weights=all_weights,
+            reporter=reporter or Reporter(),
+        ),
     )
 
 
@@ -157,8 +163,7 @@ class Predictor:
         reference: the embeddings of training networks, or None if distances cannot be measured.
         calibration: the errors on validation networks, from which intervals are computed; None if the run has
             recorded none.
-        memory: bytes that encoding a large network may use, or None for 2 GiB.
-        reporter: shows the progress on a large network.
+        encoding: encodes networks with the encoder of the model.
     """
 
     folder: Path
@@ -168,9 +173,8 @@ class Predictor:
     tested: Mapping[str, Tested]
     reader: NetworkReader = field(repr=False)
     reference: Reference | None = field(repr=False)
+    encoding: Encoding = field(repr=False)
     calibration: Calibration | None = field(default=None, repr=False)
-    memory: int | None = None
-    reporter: Reporter = field(factory=Reporter, repr=False)
     _describer: Describer = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -246,9 +250,9 @@ class Predictor:
         if isinstance(networks, Zoo | Batch):
             batch = networks.load() if isinstance(networks, Zoo) else networks
             for architecture in batch.architectures:
-                self._check_memory(architecture.summary, architecture)
+                self.encoding.check_memory(architecture.summary, architecture)
             self._doubt_batch(batch, str(networks.path) if isinstance(networks, Zoo) else "batch")
-            return self._encoded(batch).numpy()
+            return self.encoding.of_batch(batch).numpy()
         if not isinstance(networks, list | tuple):
             return self._rows([self._describer.of(networks, example_input)])[0]
         rows = [np.empty((0, self.model.encoder.width), np.float32)]
@@ -259,7 +263,7 @@ class Predictor:
 
     def _rows(self, networks: Sequence[LazyNetwork]) -> np.ndarray:
         """Return the embeddings ``(n, E)`` of networks, and warn of each doubtful network."""
-        rows = self._embeddings(networks).numpy()
+        rows = self.encoding.of(networks).numpy()
         for each, distance in zip(networks, self._distances(rows), strict=True):
             _warn(each.source, self._doubts(each, distance))
         return rows
@@ -272,7 +276,7 @@ class Predictor:
     def _doubts(self, network: LazyNetwork, distance: float | None) -> tuple[Doubt, ...]:
         own: dict[str, float] = {}
         if self.seen.magnitudes:
-            own = magnitudes(network.architecture, lambda name: network.read()[name])
+            own = magnitudes(network.architecture, self.encoding.read(network))
         return self.seen.doubts_of_network(network.architecture, own, distance, assumed=network.assumed)
 
     def _doubt_batch(self, batch: Batch, name: str) -> None:
@@ -285,65 +289,8 @@ class Predictor:
             line = f"{count} of {len(batch)} networks are unlike those of training, such as {first.summary}"
             warnings.warn(f"{name}: {line}: {doubt.line}", DoubtWarning, stacklevel=4)
 
-    def _embeddings(self, networks: Sequence[LazyNetwork]) -> Tensor:
-        """Return the embeddings ``(n, E)`` of networks.
-
-        Large networks are encoded one by one, and all others together.
-        """
-        encoder = self.model.encoder
-        large = np.array([each.architecture.num_weights > LARGE for each in networks], dtype=bool)
-        if (whole := obstacle(encoder)) is not None:
-            for each in networks:
-                self._check_memory(each.source, each.architecture)
-            for row in np.flatnonzero(large).tolist():
-                line = "all weights are encoded at once, and memory is not bounded"
-                warnings.warn(f"{networks[row].source}: {line}: {whole}", stacklevel=4)
-            large[:] = False
-        rows = torch.empty(len(networks), encoder.width)
-        for row in np.flatnonzero(large).tolist():
-            rows[row] = self._streamed(networks[row])
-            read = networks[row].read()
-            if any(
-                bool(unusable(read[p.name].flatten()[None])) for p in networks[row].architecture.parameters
-            ):
-                rows[row] = torch.nan
-        if small := np.flatnonzero(~large).tolist():
-            rows[small] = self._encoded(stacked([networks[row] for row in small]))
-        for each, finite in zip(networks, rows.isfinite().all(1).tolist(), strict=True):
-            if not finite:
-                raise _no_embedding(each.source)
-        return rows
-
-    def _check_memory(self, source: str, architecture: Architecture) -> None:
-        """Check that the weights fit into the memory bound if the method needs all of them at once."""
-        whole, needed = obstacle(self.model.encoder), 4 * architecture.num_weights
-        if whole is not None and self.memory is not None and self.memory < needed:
-            bound = f"memory: {shown(self.memory)} is too little"
-            raise PartError(f"{source}: {bound} for the weights, which take {shown(needed)}: {whole}")
-
-    def _streamed(self, network: LazyNetwork) -> Tensor:
-        """Return the embedding ``(E,)`` of a large network, whose parameters are read one after the other."""
-        with self.reporter.bar(f"encoding {network.source}", unit="weights") as advance:
-            return stream(
-                self.model.encoder,
-                network.architecture,
-                lambda name: network.read()[name],
-                memory=self.memory or MEMORY,
-                progress=advance,
-            )[0]
-
-    def _encoded(self, batch: Batch) -> Tensor:
-        """Return the embeddings ``(n, E)`` of the networks of a batch, which is encoded in pieces."""
-        rows = torch.empty(len(batch), self.model.encoder.width)
-        with torch.no_grad():
-            for start in range(0, len(batch), BATCH):
-                part = np.arange(start, min(start + BATCH, len(batch)))
-                some = batch.select(part)
-                rows[part] = without_unusable(self.model.encoder(some).float(), some)
-        return rows
-
     def _predictions(self, networks: Sequence[LazyNetwork], level: float) -> list[Prediction]:
-        embeddings = self._embeddings(networks)
+        embeddings = self.encoding.of(networks)
         with torch.no_grad(), Blamed(self.model.head):
             value = self.model.head(embeddings)
         outputs = list(self.tasks.split(value))
@@ -372,10 +319,6 @@ class Predictor:
             _warn(made.source, made.doubts)
             found.append(made)
         return found
-
-
-def _no_embedding(source: str) -> PartError:
-    return PartError(f"{source}: its embedding is not finite: some weights are NaN, infinite or too large")
 
 
 def _warn(source: str, doubts: Sequence[Doubt]) -> None:

@@ -3,6 +3,9 @@
 An encoder can do this if its layer encoder is ``local`` and its parts implement the three protocols of
 :mod:`sneframe.parts.streaming`. The parameters that share one code are a unit. The weights of a unit are
 read, and then rescaled, cut and pooled to its code in blocks. They are released before the next unit is read.
+
+Of a very large network, only a sample of the chunks of each parameter is encoded, unless all weights are
+asked for. The weights of other chunks are not read from the file.
 """
 
 from __future__ import annotations
@@ -16,13 +19,19 @@ from torch import Tensor
 from sneframe.architecture import Architecture
 from sneframe.errors import PartError
 from sneframe.model import Encoder
+from sneframe.nn.diverged import unusable
 from sneframe.parts.carriers import LayerCodes
 from sneframe.parts.streaming import Block, Cuts, Pools, Rescales
 from sneframe.plugins import Blamed
 
 LARGE = 1 << 22  #: a network with more weights is encoded in this way, if the parts allow it
+SAMPLED = 50_000_000  #: of a network with more weights, a sample is encoded
+CHUNKS = 2048  #: the largest number of chunks of a parameter in this sample
 BLOCK = 1 << 16  #: weights per block
 PER_WEIGHT = 16  #: bytes per weight of a block: four each as read, as rescaled, as cut, and for the mask
+
+#: Chunks ``(q, C)`` of a parameter, and their mask ``(q, C)``.
+Sample = tuple[Tensor, Tensor]
 
 
 def obstacle(encoder: Encoder) -> str | None:
@@ -63,9 +72,12 @@ def stream(
     read: Callable[[str], Tensor],
     *,
     memory: int,
+    chunks: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Tensor:
     """Return the embedding ``(1, E)`` of one network, encoded layer by layer.
+
+    The embedding is NaN if a weight that is read is not finite, or so large that its square is not.
 
     Args:
         encoder: the encoder, in evaluation mode.
@@ -73,6 +85,8 @@ def stream(
         read: function that returns a parameter by name, in any floating-point type. It is called once for
             each parameter, and the parameter is released after use.
         memory: the number of bytes that may be used beside the weights of one unit.
+        chunks: the largest number of chunks of a parameter that are read and encoded; None for all, or as
+            many as the tokenizer itself takes.
         progress: called with the number of encoded weights and the number of all weights.
 
     Raises:
@@ -87,12 +101,18 @@ def stream(
     assert isinstance(layer_encoder, Pools)
     with Blamed(layer_encoder):
         units = layer_encoder.units(architecture)
-    codes, done = [], 0
+    codes, done, usable = [], 0, True
     advance = progress or (lambda *_: None)
     advance(done, architecture.num_weights)
     for unit in units:
         weights = {index: read(architecture.parameters[index].name).reshape(-1) for index in unit}
-        blocks = partial(_blocks, encoder, architecture, weights)
+        samples = {
+            index: _sample(encoder, architecture, index, flat, chunks) for index, flat in weights.items()
+        }
+        for index, flat in weights.items():
+            sample = samples[index]
+            usable &= _usable(flat if sample is None else sample[0].reshape(-1))
+        blocks = partial(_blocks, encoder, architecture, weights, samples)
         with Blamed(layer_encoder):
             codes.append(layer_encoder.encode_unit(architecture, unit, blocks, memory=memory))
         done += sum(len(each) for each in weights.values())
@@ -100,16 +120,43 @@ def stream(
     joined = LayerCodes(architecture=architecture, codes=torch.stack(codes, dim=1), units=units)
     with Blamed(encoder.aggregator):
         values: Tensor = encoder.aggregator((joined,))[0].values
-    return values
+    return values if usable else torch.full_like(values, torch.nan)
 
 
-def _blocks(encoder: Encoder, architecture: Architecture, weights: dict[int, Tensor]) -> Iterator[Block]:
+def _sample(
+    encoder: Encoder, architecture: Architecture, index: int, flat: Tensor, chunks: int | None
+) -> Sample | None:
+    """Return a sample of the chunks of a parameter as the network stores them, or None if all are encoded."""
+    tokenizer = encoder.tokenizer
+    assert isinstance(tokenizer, Cuts)
+    with Blamed(encoder.tokenizer):
+        return tokenizer.sample(architecture.parameters[index], flat, chunks)
+
+
+def _usable(flat: Tensor) -> bool:
+    """Return whether all weights ``(n,)`` can be encoded."""
+    return not any(bool(unusable(some[None])) for some in flat.split(BLOCK))
+
+
+def _blocks(
+    encoder: Encoder,
+    architecture: Architecture,
+    weights: dict[int, Tensor],
+    samples: dict[int, Sample | None],
+) -> Iterator[Block]:
     """Yield the chunks of a unit, in the same order as when the whole network is cut at once."""
     normalise, tokenizer = encoder.normalise, encoder.tokenizer
     assert isinstance(normalise, Rescales)
     assert isinstance(tokenizer, Cuts)
     for index, flat in weights.items():
         parameter = architecture.parameters[index]
+        if (sample := samples[index]) is not None:
+            size = max(1, BLOCK // sample[0].shape[1])
+            for chunks, mask in zip(*(each.split(size) for each in sample), strict=True):
+                with Blamed(encoder.normalise):
+                    rescaled = normalise.rescale(architecture, index, chunks.reshape(-1).float())
+                yield Block(parameter=index, chunks=rescaled.view(chunks.shape).where(mask, 0), mask=mask)
+            continue
         with Blamed(encoder.tokenizer):
             stretches = tuple(tokenizer.stretches(parameter, BLOCK))
         for start, stop in stretches:

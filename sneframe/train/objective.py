@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import cast
 
 import torch
+from attrs import evolve
 from torch import Tensor, nn
 
 from sneframe import declared
@@ -71,6 +72,7 @@ class Objective(nn.Module):
             if not self._compared:
                 declared.check_augmented(augmentation, found, batch, target)
             batch, target = found
+        batch = evolve(batch, draw=draw)
         output: Output = self.model(batch)
         task = self.tasks.loss(output.value, target).sum() / draw.size
         loss, invariance = self.task_weight * task, torch.zeros_like(task)

@@ -397,7 +397,7 @@ def test_encoding_layer_by_layer_gives_the_same_embedding(finished, file, networ
     """A large network encoded layer by layer gets the same embedding."""
     predictor = sneframe.load(finished)
     expected = predictor.predict(file)
-    monkeypatch.setattr("sneframe.predict.predictor.LARGE", 10)
+    monkeypatch.setattr("sneframe.predict.encoding.LARGE", 10)
     whole = type(predictor.model.encoder)
     monkeypatch.setattr(whole, "forward", lambda *_: pytest.fail("all at once"))
     for asked in (file, network.state_dict()):
@@ -406,13 +406,29 @@ def test_encoding_layer_by_layer_gives_the_same_embedding(finished, file, networ
         assert found.values["scale"] == pytest.approx(expected.values["scale"], rel=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore::sneframe.predict.prediction.DoubtWarning")
+def test_of_a_very_large_network_a_sample_is_encoded_and_said(finished, monkeypatch):
+    """The embedding is near that of all weights, which one may ask for."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(1, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 1))
+    monkeypatch.setattr("sneframe.predict.encoding.LARGE", 10)
+    monkeypatch.setattr("sneframe.predict.encoding.SAMPLED", 20)
+    monkeypatch.setattr("sneframe.predict.encoding.CHUNKS", 9)
+    whole = sneframe.load(finished, all_weights=True)
+    expected = whole.embed(network)
+    said = r"Sequential: of 4,353 weights, at most 9 chunks of each parameter are encoded; --all-weights"
+    with pytest.warns(UserWarning, match=said):
+        found = sneframe.load(finished).embed(network)
+    assert 0 < np.linalg.norm(found - expected) < 0.5 * np.linalg.norm(expected)
+
+
 def test_large_and_small_networks_keep_their_order(finished, network, monkeypatch):
     """Large and small networks keep their order."""
     torch.manual_seed(0)
     small = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 1))
     predictor = sneframe.load(finished)
     alone = [predictor.embed(each) for each in (small, network.state_dict())]
-    monkeypatch.setattr("sneframe.predict.predictor.LARGE", 20)
+    monkeypatch.setattr("sneframe.predict.encoding.LARGE", 20)
     found = predictor.predict_all([small, network.state_dict(), small])
     for each, expected in zip(found, (alone[0], alone[1], alone[0]), strict=True):
         np.testing.assert_allclose(each.embedding, expected, rtol=1e-4, atol=1e-5)
@@ -422,7 +438,7 @@ def test_a_method_that_needs_all_layers_warns_about_memory(zoo_path, network, mo
     """A method that needs all layers at once warns that memory is not bounded."""
     config = recipe("deepsets", "train.epochs=1", f"zoo.path={zoo_path}", "zoo.property=scale", "device=cpu")
     predictor = sneframe.load(sneframe.run(config, tmp_path / "run", report=False).folder)
-    monkeypatch.setattr("sneframe.predict.predictor.LARGE", 20)
+    monkeypatch.setattr("sneframe.predict.encoding.LARGE", 20)
     with pytest.warns(UserWarning, match="state dict: all weights are encoded at once"):
         predictor.embed(network.state_dict())
 
@@ -446,7 +462,7 @@ def test_an_embedding_that_is_not_finite_is_refused(predictor, network, value, t
 
 def test_a_large_network_with_too_large_weights_is_refused(predictor, network, monkeypatch):
     """So is a network that is encoded in pieces, although the pieces are cut to finite values."""
-    monkeypatch.setattr("sneframe.predict.predictor.LARGE", 20)
+    monkeypatch.setattr("sneframe.predict.encoding.LARGE", 20)
     with pytest.raises(PartError, match="state dict: its embedding is not finite"):
         predictor.predict({name: each * 1e30 for name, each in network.state_dict().items()})
 

@@ -67,6 +67,8 @@ def fitted(architecture, batch, name, *words):
         ("layer_encoder.set_functions=false",),
         ("normalise.part=normalise/none",),
         ("layer_encoder.chunks_per_pass=7",),
+        ("tokenizer.max_chunks=5", "tokenizer.chunk_size=8"),
+        ("tokenizer.max_chunks=3", "tokenizer.conv_view=kernel", "tokenizer.linear_view=row"),
     ],
     ids=lambda words: "+".join(words) or "default",
 )
@@ -100,6 +102,37 @@ def test_weights_are_read_once_with_progress():
     assert told[0] == (0, architecture.num_weights)
     assert told[-1] == (architecture.num_weights, architecture.num_weights)
     assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+def test_a_sample_reads_only_the_chunks_that_are_encoded():
+    """With a limit, the embedding is that of a tokenizer with this limit, and no other weight is read."""
+    architecture, _, batch = described("transformer")
+    encoder = fitted(architecture, batch, "sne", "tokenizer.chunk_size=4")
+    limited = fitted(architecture, batch, "sne", "tokenizer.chunk_size=4", "tokenizer.max_chunks=7")
+    limited.load_state_dict(encoder.state_dict())
+    with torch.no_grad():
+        expected = limited(batch)
+    places = limited.tokenizer(batch.replace([torch.arange(1.0, architecture.num_weights + 1)[None]]))[
+        0
+    ].chunks.unique()
+    unread = torch.ones(architecture.num_weights, dtype=torch.bool)
+    unread[places[places > 0].long() - 1] = False
+    assert 0.5 < float(unread.float().mean()) < 1
+    weights = batch.networks[0].weights.masked_fill(unread, torch.nan)
+    damaged = {name: view[0] for name, view in architecture.views(weights).items()}
+    found = stream(encoder, architecture, damaged.__getitem__, memory=1 << 30, chunks=7)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("chunks", [None, 7])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, 1e30])
+def test_weights_that_cannot_be_encoded_give_no_embedding(value, chunks):
+    """If a weight that is read is not finite or too large, the embedding is NaN."""
+    architecture, state, batch = described("cnn")
+    encoder = fitted(architecture, batch, "sne")
+    damaged = {name: each.clone() for name, each in state.items()}
+    next(iter(damaged.values())).flatten()[:] = value
+    assert stream(encoder, architecture, damaged.__getitem__, memory=1 << 30, chunks=chunks).isnan().all()
 
 
 def test_half_precision_is_read_as_it_is():

@@ -134,4 +134,4 @@ def test_scales_are_encoded_by_default_and_not_as_published():
     """``sne/paper`` has two blocks in Φ1, and weights enter it with their scale."""
     default, paper = (sneframe.recipe(name).layer_encoder.config for name in ("sne/default", "sne/paper"))
     assert (default.blocks, default.scale_encoding) == (1, True)
-    assert (paper.blocks, paper.scale_encoding, paper.most_chunks) == (2, False, None)
+    assert (paper.blocks, paper.scale_encoding) == (2, False)

@@ -1,7 +1,6 @@
 """The encoder of SNE: what codes and embeddings depend on, its size by hand, its encodings."""
 
-import itertools
-
+import numpy as np
 import pytest
 import torch
 from attrs import evolve
@@ -12,6 +11,7 @@ from sneframe.architecture import Architecture
 from sneframe.batch import join
 from sneframe.errors import PartError
 from sneframe.nn.level_type_encoding import LevelTypeEncoding, sinusoid
+from sneframe.rng import Draw
 from sneframe.symmetry import apply, sample
 from sneframe.testing import mlp
 
@@ -44,6 +44,7 @@ def mixed_batch():
         ("layer_encoder.attention=sab",),
         ("layer_encoder.chunks_per_pass=3",),
         ("tokenizer.chunk_size=5",),
+        ("tokenizer.chunk_size=5", "tokenizer.max_chunks=3"),
     ],
 )
 def test_a_network_is_the_same_alone_and_in_a_batch(words):
@@ -54,6 +55,20 @@ def test_a_network_is_the_same_alone_and_in_a_batch(words):
         for position in range(len(batch)):
             alone = model(batch.select([position]))[0]
             assert torch.allclose(alone, together[position], rtol=1e-5, atol=1e-6)
+
+
+def test_a_network_is_the_same_alone_and_in_the_batch_of_a_training_step():
+    """The sample of chunks of a step does not depend on the batch, and another step has another."""
+    model = encoder("tokenizer.chunk_size=5", "tokenizer.max_chunks=3").train()
+    draw = Draw(seed=1, step=5, positions=np.arange(7), size=7)
+    batch = evolve(mixed_batch(), draw=draw)
+    with torch.no_grad():
+        together = model(batch)
+        for position in range(len(batch)):
+            alone = model(batch.select([position]))[0]
+            assert torch.allclose(alone, together[position], rtol=1e-5, atol=1e-6)
+        assert torch.equal(model(batch), together)
+        assert not torch.allclose(model(evolve(batch, draw=evolve(draw, step=6))), together, atol=1e-4)
 
 
 def test_embeddings_follow_the_order_of_the_batch():
@@ -98,49 +113,6 @@ def test_chunks_along_neurons_are_invariant_if_a_chunk_holds_what_moves_together
     with torch.no_grad():
         change = float((model(batch) - model(moved)).abs().max())
     assert change < 1e-12 if exact else change > 1e-6
-
-
-def sampled_tokens(tokens, subset):
-    """The tokens with a subset of the chunks."""
-    counts = tuple(sum(tokens.parameter[q] == p for q in subset) for p in range(len(tokens.counts)))
-    return evolve(
-        tokens,
-        chunks=tokens.chunks[:, subset],
-        mask=tokens.mask[subset],
-        parameter=tokens.parameter[subset],
-        counts=tuple(map(int, counts)),
-    )
-
-
-def test_a_training_step_encodes_a_random_part_of_the_chunks():
-    """Codes are those of one chunk of each parameter, and every choice of chunks occurs."""
-    words = ("layer_encoder.most_chunks=1", "layer_encoder.scale_encoding=false", "tokenizer.chunk_size=5")
-    model = encoder(*words, architectures=(TWO,))
-    (tokens,) = model.tokenizer(join({TWO: networks(TWO, 2)}, {TWO: [0, 1]}))
-    assert tokens.counts == (2, 2, 2, 1)
-    expected = {}
-    with torch.no_grad():
-        for pick in itertools.product([0, 1], [2, 3], [4, 5]):
-            (code,) = model.layer_encoder((sampled_tokens(tokens, [*pick, 6]),))
-            expected[pick] = code.codes
-        model.train()
-        seen = []
-        for _ in range(60):
-            (found,) = model.layer_encoder((tokens,))
-            (pick,) = (p for p, code in expected.items() if torch.allclose(code, found.codes, atol=1e-6))
-            seen.append(pick)
-    assert set(seen) == set(expected)
-
-
-def test_all_chunks_are_encoded_outside_training():
-    """In evaluation mode ``most_chunks`` changes nothing, nor in training if no parameter has more chunks."""
-    batch = mixed_batch()
-    words = ("tokenizer.chunk_size=5", "layer_encoder.most_chunks=")  # the largest parameter has 42 weights
-    with torch.no_grad():
-        expected = encoder(words[0])(batch)
-        assert torch.equal(encoder(words[0], f"{words[1]}1")(batch), expected)
-        assert torch.equal(encoder(words[0], f"{words[1]}9").train()(batch), expected)
-        assert not torch.allclose(encoder(words[0], f"{words[1]}8").train()(batch), expected, atol=1e-4)
 
 
 def test_parameters_that_are_all_zero_have_an_embedding_and_a_gradient():

@@ -1,6 +1,8 @@
 """``sne/pad-chunk`` compared with flatten, pad and cut written out; numbers of chunks by hand."""
 
+import numpy as np
 import torch
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sneframe_sne.tokenizer import PadChunk
@@ -8,6 +10,7 @@ from sneframe_sne.tokenizer import PadChunk
 from sneframe.architecture import Architecture, Layer, Parameter
 from sneframe.batch import Batch, join
 from sneframe.parts.part import Spec
+from sneframe.rng import Draw
 from sneframe.testing import mlp
 
 
@@ -94,3 +97,104 @@ def test_the_small_cnn_zoo_network_by_hand():
     assert architecture.num_weights == 4970
     _, tokens = chunks_of(architecture, 1, chunk_size=32)
     assert tokens.counts == (5, 1, 72, 1, 72, 1, 5, 1)
+
+
+# -- a sample of the chunks ------------------------------------------------------------------------------
+
+
+def step(number, seed=0):
+    return Draw(seed=seed, step=number, positions=np.arange(1), size=1)
+
+
+def numbered(architecture):
+    """One network whose weights are their own positions, so that a chunk shows where it was cut."""
+    weights = torch.arange(1.0, architecture.num_weights + 1)[None]
+    return join({architecture: weights}, {architecture: [0]})
+
+
+def test_evaluation_takes_the_chunks_in_the_middle_of_equal_stretches():
+    """Of 8 chunks two are the middle of the first and of the last four; by hand."""
+    architecture = one_parameter(16)
+    (tokens,) = tokenizer(architecture, chunk_size=2, max_chunks=2)(numbered(architecture))
+    assert tokens.chunks[0].tolist() == [[5.0, 6.0], [13.0, 14.0]]
+    assert (tokens.counts, tokens.parameter.tolist()) == ((2,), [0, 0])
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    widths=st.lists(st.integers(1, 7), min_size=2, max_size=4), size=st.integers(1, 5), most=st.integers(1, 9)
+)
+def test_a_sample_has_at_most_so_many_chunks_of_each_parameter(widths, size, most):
+    """Parameters with few chunks are whole; of the others the sample has distinct chunks, in order."""
+    architecture = mlp(*widths)
+    (whole,) = tokenizer(architecture, chunk_size=size)(numbered(architecture))
+    (found,) = tokenizer(architecture, chunk_size=size, max_chunks=most)(numbered(architecture))
+    assert found.counts == tuple(min(count, most) for count in whole.counts)
+    for number in range(len(whole.counts)):
+        rows = [tokens.chunks[0][tokens.parameter == number].tolist() for tokens in (whole, found)]
+        places = [rows[0].index(chunk) for chunk in rows[1]]
+        assert places == sorted(set(places))
+    assert found.extent == (1, size)
+
+
+def test_every_chunk_is_drawn_equally_often_in_training():
+    """Of 7 chunks, 3 are drawn in each of 2000 steps: each one in 3/7 of them, by five standard errors."""
+    architecture = one_parameter(7)
+    part = tokenizer(architecture, chunk_size=1, max_chunks=3).train()
+    counts = torch.zeros(7)
+    for number in range(2000):
+        (tokens,) = part(evolve(numbered(architecture), draw=step(number)))
+        drawn = tokens.chunks[0, :, 0].long() - 1
+        assert drawn.tolist() == sorted(drawn.tolist())
+        counts += torch.bincount(drawn, minlength=7)
+    assert float((counts / 2000 - 3 / 7).abs().max()) < 5 * (3 / 7 * 4 / 7 / 2000) ** 0.5
+
+
+def test_a_step_draws_the_same_sample_again_and_another_one_with_another_seed():
+    """The sample is a function of seed and step, so a run that was stopped continues bit for bit."""
+    architecture = mlp(3, 40, 2)
+    part = tokenizer(architecture, chunk_size=2, max_chunks=4).train()
+    first, again, other = (
+        part(evolve(numbered(architecture), draw=draw))[0].chunks for draw in (step(3), step(3), step(3, 1))
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_without_a_step_the_sample_is_that_of_evaluation():
+    """Outside a training, and in evaluation mode within one, the sample is fixed."""
+    architecture = mlp(3, 40, 2)
+    part = tokenizer(architecture, chunk_size=2, max_chunks=4).eval()
+    (fixed,) = part(numbered(architecture))
+    assert torch.equal(part(evolve(numbered(architecture), draw=step(3)))[0].chunks, fixed.chunks)
+    assert torch.equal(part.train()(numbered(architecture))[0].chunks, fixed.chunks)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    shape=st.sampled_from([(3, 5), (6,), (3, 2, 2, 2)]),
+    size=st.integers(1, 5),
+    most=st.integers(1, 9),
+    views=st.sampled_from([("flat", "flat"), ("kernel", "row"), ("out_channel", "flat")]),
+)
+def test_a_sample_of_one_parameter_is_that_of_the_whole_network(shape, size, most, views):
+    """What is cut from a parameter by itself equals what is cut from all networks at once."""
+    architecture = one_parameter(*shape)
+    part = tokenizer(architecture, chunk_size=size, max_chunks=most, conv_view=views[0], linear_view=views[1])
+    batch = numbered(architecture)
+    (tokens,) = part(batch)
+    found = part.sample(architecture.parameters[0], batch.networks[0].weights[0], None)
+    if found is None:
+        assert (
+            tokens.counts
+            == tokenizer(architecture, chunk_size=size, conv_view=views[0], linear_view=views[1])(batch)[
+                0
+            ].counts
+        )
+        return
+    assert torch.equal(found[0], tokens.chunks[0])
+    assert torch.equal(found[1], tokens.mask)
+    limited = tokenizer(architecture, chunk_size=size, conv_view=views[0], linear_view=views[1]).sample(
+        architecture.parameters[0], batch.networks[0].weights[0], most
+    )
+    assert torch.equal(limited[0], found[0])
