@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
 from sneframe.errors import ConfigError, MachineError
+
+MINUTE = 60.0  #: seconds
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -42,9 +46,14 @@ def check_file(path: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the temporary files that killed writers left in a folder."""
+    """Remove the temporary files that killed writers left in a folder.
+
+    A file that was written in the last minute stays, because another process may be writing it.
+    """
     for left in folder.glob(".*.tmp"):
-        left.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # its writer has just renamed it
+            if time.time() - left.stat().st_mtime > MINUTE:
+                left.unlink()
 
 
 def write_text(path: Path, content: str) -> None:

@@ -18,16 +18,16 @@ from sneframe.bench.finished import Policy, look, said
 from sneframe.bench.header import Header, header
 from sneframe.bench.naming import SuiteIdentity, refuse_twice, stem
 from sneframe.bench.precheck import check
+from sneframe.bench.schedule import run_cells
 from sneframe.bench.sheet import Table
-from sneframe.bench.source import sources
 from sneframe.bench.table import Entry, Line, lines
-from sneframe.bench.worker import run_cell
 from sneframe.bench.zoos import Crossing, StoredZoo, Target, labels_of, left_out
 from sneframe.compose import compose
 from sneframe.config.schema import NONE, RunConfig, ZooConfig, merge, parse_set
 from sneframe.config.suite import Built, Row, Suite, Variation
+from sneframe.engine import Engine, SerialEngine
 from sneframe.errors import ConfigError, Interrupted, MachineError, SneframeError, choices
-from sneframe.progress import Advance, Reporter
+from sneframe.progress import Reporter
 from sneframe.train.data import demo_zoo
 from sneframe.zoo.cache import default_folder
 
@@ -76,6 +76,7 @@ def compare(
     retry: bool = False,
     rerun: Sequence[str] = (),
     reuse: bool = False,
+    engine: Engine | None = None,
     command: str | None = None,
     reporter: Reporter | None = None,
 ) -> ComparisonResult:
@@ -96,6 +97,8 @@ def compare(
         retry: run failed cells again.
         rerun: labels or recipes of rows whose cells are all run again.
         reuse: use finished cells although the code that made them has changed.
+        engine: where the cells run; default: one after the other. Each cell has its own process in any case.
+            Commands on the same folder share the cells.
         command: the command that repeats the comparison. The pages show this command.
         reporter: receives progress; default: none.
 
@@ -136,7 +139,7 @@ def compare(
     digests = [(each.source.digest, [target.digest for target in each.targets]) for each in crossings]
     identity = SuiteIdentity.of(suite, digests)
     try:
-        _run(settings, folder, reporter, policy)
+        _run(settings, folder, reporter, policy, engine or SerialEngine())
     except KeyboardInterrupt as error:
         _write(suite, settings, folder, identity, reporter, command)
         raise Interrupted("finished cells are kept; run the same command again to continue") from error
@@ -256,7 +259,9 @@ def _made(setting: Setting) -> tuple[Cell, ...]:
     return () if isinstance(setting.cells, str) else setting.cells
 
 
-def _run(settings: Sequence[Setting], folder: Path, reporter: Reporter, policy: Policy) -> None:
+def _run(
+    settings: Sequence[Setting], folder: Path, reporter: Reporter, policy: Policy, engine: Engine
+) -> None:
     """Run the missing cells. A seed is run for every row and column before the next seed begins.
 
     The table therefore soon has a score in every row.
@@ -272,29 +277,9 @@ def _run(settings: Sequence[Setting], folder: Path, reporter: Reporter, policy: 
     for line in said(found, labels):
         reporter.say(line)
     missing = [each.cell for each in found if each.missing]
-    if not missing:
-        return
-    with reporter.bar("cells") as advance:
-        for number, cell in enumerate(missing):
-            (now,) = look(folder, [cell], policy)
-            if not now.missing:  # another process has finished it
-                continue
-            name = f"{labels[cell.key]}, seed {cell.config.seed}"
-            # The source is hashed before the cell runs. If it is edited meanwhile, the cell counts as
-            # changed.
-            source = sources(cell.config)
-            left = run_cell(cell, _noting(advance, number, len(missing), name))
-            before = cells.find(folder, cell)
-            path = cells.write(folder, cell, left, source)
-            if before is not None and before != path:
-                before.unlink(missing_ok=True)
-            if left["failed"] is not None:
-                reporter.say(f"{name} failed: {left['failed']}")
-            advance(number + 1, len(missing), name)
-
-
-def _noting(advance: Advance, number: int, total: int, name: str) -> Any:
-    return lambda note: advance(number, total, f"{name}: {note}")
+    names = {cell.key: f"{labels[cell.key]}, seed {cell.config.seed}" for cell in missing}
+    if missing:
+        run_cells(missing, names, folder, policy, engine, reporter)
 
 
 def _write(

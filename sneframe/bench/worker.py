@@ -36,14 +36,16 @@ GRACE = 10.0  #: seconds for a process to end by itself before it is killed
 # -- the parent ----------------------------------------------------------------------------------------------
 
 
-def run_cell(cell: Cell, note: Note) -> dict[str, Any]:
+def run_cell(cell: Cell, note: Note, *, threads: int | None = None) -> dict[str, Any]:
     """Run a cell in a new process and return the content of its file, or ``{"failed": REASON}``.
 
-    If the process ends without a result, the cell has failed, and the reason is one line.
+    If the process ends without a result, the cell has failed, and the reason is one line. If it was killed,
+    the result also has ``killed``.
 
     Args:
         cell: the cell to run.
         note: receives progress.
+        threads: number of threads of the process; None for as many as the environment says.
     """
     with tempfile.TemporaryDirectory(prefix="sneframe-") as folder, tempfile.TemporaryFile() as errors:
         job = job_of(cell, folder)
@@ -52,6 +54,7 @@ def run_cell(cell: Cell, note: Note) -> dict[str, Any]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
+            env=None if threads is None else {**os.environ, "OMP_NUM_THREADS": str(threads)},
             start_new_session=True,  # Ctrl-C goes to the parent only, which then ends this process
             text=True,
         )
@@ -69,7 +72,10 @@ def run_cell(cell: Cell, note: Note) -> dict[str, Any]:
             pass  # the process ended before it read the job; its error output has the reason
         finally:
             _end(process)
-        return {"failed": _reason(process.returncode, errors)}
+        return {
+            "failed": _reason(process.returncode, errors),
+            **({"killed": True} if process.returncode < 0 else {}),
+        }
 
 
 def job_of(cell: Cell, folder: str) -> dict[str, Any]:

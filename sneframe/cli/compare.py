@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
 SHIPPED = "suites"  #: the suites of this plugin need no prefix
 REFERENCES = ("stats/pooled", "stats/mean")  #: a method for any architecture, and one that learns nothing
-UNSAID = ("retry", "rerun", "reuse", "quiet")  #: options that change no number of the table
+UNSAID = (
+    "engine",
+    "workers",
+    "retry",
+    "rerun",
+    "reuse",
+    "quiet",
+)  #: options that change no number of the table
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
@@ -97,6 +104,16 @@ class Listed(click.ParamType[tuple[str, ...]]):
     type=click.Path(path_type=Path),
     help="Folder for zoos that are built.  [default: the user's cache]",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["serial", "process", "ray"]),
+    default="serial",
+    show_default=True,
+    help="How cells run: one after the other, several at a time, or on a Ray cluster.",
+)
+@click.option(
+    "--workers", type=click.IntRange(1), help="Number of cells at a time.  [default: one for each core]"
+)
 @click.option("--retry", is_flag=True, help="Run failed cells again.")
 @click.option(
     "--rerun",
@@ -125,6 +142,8 @@ def compare(
     metric: str | None,
     out: Path,
     zoos: Path | None,
+    engine: str,
+    workers: int | None,
     retry: bool,  # noqa: FBT001
     rerun: tuple[str, ...],
     reuse: bool,  # noqa: FBT001
@@ -134,12 +153,14 @@ def compare(
 
     A cell is one recipe with one seed. Every cell runs in its own process. Its outcome is stored under
     OUT/cells, and is used again as long as the code that made the outcome has not changed. So a repeated
-    command runs only the missing cells. The exit code is 1 if a cell failed.
+    command runs only the missing cells. Several commands on the same folder share its cells. The exit code is
+    1 if a cell failed.
     """
     from attrs import evolve
 
     from sneframe.bench import compare as run_suite
     from sneframe.cli.terminal import Terminal
+    from sneframe.engine import make_engine
     from sneframe.errors import ConfigError, printable
     from sneframe.progress import Reporter
 
@@ -147,6 +168,8 @@ def compare(
         raise click.UsageError("--train names the zoos to train on; leave out --zoo")
     if test and not train and not zoo and not name:
         raise click.UsageError("--test needs something to train on: --train, --zoo or --suite")
+    if workers and engine == "serial":
+        raise click.UsageError("--workers needs --engine process or --engine ray")
     if leave_one_out and not train:
         raise click.UsageError("--leave-one-out needs the zoos: --train a.zarr,b.zarr,c.zarr")
     suite = _rows(_suite(name), recipes) if name else _adhoc(recipes, words)
@@ -175,6 +198,7 @@ def compare(
         retry=retry,
         rerun=rerun,
         reuse=reuse,
+        engine=make_engine(engine, workers),
         command=_command(click.get_current_context()),
         reporter=Reporter(console),
     )
@@ -217,13 +241,25 @@ def _rows(suite: Suite, recipes: Sequence[str] | None) -> Suite:
 
     if not recipes:
         return suite
+    known = {word for row in suite.rows for word in (row.label, row.recipe)}
+    recipes = _with_commas(recipes, known)
     for wanted in recipes:
-        known = {word for row in suite.rows for word in (row.label, row.recipe)}
         if wanted not in known:
             raise click.UsageError(f"suite {suite.name!r} has no row {wanted!r}, {choices(wanted, known)}")
     picked = {word: tuple(row for row in suite.rows if word in (row.label, row.recipe)) for word in recipes}
     refuse_twice("compare", [(word, picked[word]) for word in recipes])
     return evolve(suite, rows=[row for row in suite.rows if {row.label, row.recipe} & set(recipes)])
+
+
+def _with_commas(words: Sequence[str], known: Collection[str]) -> list[str]:
+    """Return the words of a list, and join those that are one known label with a comma in it."""
+    found: list[str] = []
+    for word in words:
+        if found and word not in known and (joined := f"{found[-1]}, {word}") in known:
+            found[-1] = joined
+        else:
+            found.append(word)
+    return found
 
 
 def _adhoc(recipes: Sequence[str] | None, words: Sequence[str]) -> Suite:

@@ -16,7 +16,7 @@ from sneframe.engine.ray import RayEngine
 from sneframe.engine.serial import SerialEngine
 from sneframe.errors import ConfigError, choices
 
-__all__ = ["NAMES", "Engine", "ProcessEngine", "RayEngine", "SerialEngine", "make_engine"]
+__all__ = ["NAMES", "Engine", "ProcessEngine", "RayEngine", "SerialEngine", "cores", "make_engine"]
 
 _KINDS: Final[dict[str, Callable[[int], Engine]]] = {
     "serial": lambda _: SerialEngine(),
@@ -40,9 +40,10 @@ def make_engine(name: str, workers: int | None = None) -> Engine:
         raise ConfigError(f"there is no engine {name!r}, {choices(name, NAMES)}")
     if workers is not None and workers < 1:
         raise ConfigError(f"an engine needs at least 1 worker, but got {workers}")
-    return _KINDS[name](workers or _cores())
+    return _KINDS[name](workers or cores())
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Return the number of cores that this process may use."""
     # A container or taskset may allow fewer cores than the machine has. macOS and Windows do not report this.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -15,6 +15,7 @@ class Engine(ABC):
     """Calls a function for many items. Each subclass is final, and is the only engine in its file."""
 
     name: ClassVar[str]
+    workers: int  #: largest number of calls at a time
 
     @abstractmethod
     def map_unordered(

@@ -17,6 +17,8 @@ from typing import Any, ClassVar, final
 from sneframe.engine.engine import Engine, Item, Result
 from sneframe.errors import MachineError
 
+TRIES = 3  #: times that a call is made, if each time a worker dies
+
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  #: numbers of glibc's malloc.h
 
 
@@ -36,9 +38,35 @@ class ProcessEngine(Engine):
     def map_unordered(
         self, function: Callable[[Item], Result], items: Sequence[Item]
     ) -> Iterator[tuple[Item, Result]]:
-        """See :class:`~sneframe.engine.engine.Engine`."""
-        if not items:
-            return
+        """See :class:`~sneframe.engine.engine.Engine`.
+
+        If a worker dies, new workers start, and the calls that have no result are made again.
+        """
+        left = list(items)
+        lost = 0  # times in a row that a worker died before any call had a result
+        while left:
+            done: set[int] = set()
+            try:
+                for number, result in self._once(function, left):
+                    done.add(number)
+                    lost = 0
+                    yield left[number], result
+            except BrokenProcessPool as error:
+                lost += 1
+                if lost == TRIES:
+                    raise MachineError(
+                        "a worker process died: it was killed, or memory ran out; try fewer workers"
+                    ) from error
+            left = [item for number, item in enumerate(left) if number not in done]
+
+    def _once(
+        self, function: Callable[[Item], Result], items: Sequence[Item]
+    ) -> Iterator[tuple[int, Result]]:
+        """Yield the index and the result of each item, until a worker dies.
+
+        Raises:
+            BrokenProcessPool: a worker died.
+        """
         others = set(multiprocessing.active_children())
         executor = ProcessPoolExecutor(
             max_workers=min(self.workers, len(items)),
@@ -49,18 +77,14 @@ class ProcessEngine(Engine):
         finished = False
         try:
             with _uninterrupted():  # a half-started child prints an error if Ctrl-C ends its parent
-                pending: dict[Future[Result], Item] = {
-                    executor.submit(function, each): each for each in items
+                pending: dict[Future[Result], int] = {
+                    executor.submit(function, each): number for number, each in enumerate(items)
                 }
             while pending:
                 done, _ = wait(pending, return_when=FIRST_COMPLETED)
                 for future in done:
                     yield pending.pop(future), future.result()
             finished = True
-        except BrokenProcessPool as error:
-            raise MachineError(
-                "a worker process died: it was killed, or memory ran out; try fewer workers"
-            ) from error
         finally:
             if not finished:
                 for child in set(multiprocessing.active_children()) - others:

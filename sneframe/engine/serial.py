@@ -13,6 +13,7 @@ class SerialEngine(Engine):
     """Calls a function in this process. No process has to start, and a debugger stops at an error."""
 
     name: ClassVar[str] = "serial"
+    workers = 1
 
     def map_unordered(
         self, function: Callable[[Item], Result], items: Sequence[Item]

@@ -4,7 +4,7 @@ import tempfile
 
 import pytest
 
-from sneframe.bench import comparison, pages, worker
+from sneframe.bench import pages, schedule, worker
 from sneframe.config.suite import Row, Suite
 from sneframe.testing import toy_zoo
 
@@ -55,7 +55,7 @@ def ran(monkeypatch):
     """Run cells in this process, and return the list of those that were run."""
     found = []
 
-    def run(cell, note):
+    def run(cell, note, *, threads):
         found.append(cell)
         with tempfile.TemporaryDirectory() as folder:
             try:
@@ -63,7 +63,7 @@ def ran(monkeypatch):
             except Exception as error:  # noqa: BLE001  # as the worker does
                 return {"failed": worker.said(error)}
 
-    monkeypatch.setattr(comparison, "run_cell", run)
+    monkeypatch.setattr(schedule, "run_cell", run)
     # Charts take seconds, and test_pages tests them.
     monkeypatch.setattr(pages, "figures", lambda *_: None)
     monkeypatch.setattr(pages, "overview", lambda _: None)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sneframe.bench import comparison
+from sneframe.bench import schedule
 from sneframe.cli import main
 from sneframe.testing import toy_zoo
 
@@ -12,11 +12,11 @@ def asked(monkeypatch):
     """Fail every cell at once, and remember it."""
     found = []
 
-    def run(cell, note):
+    def run(cell, note, *, threads):
         found.append(cell)
         return {"failed": "not run"}
 
-    monkeypatch.setattr(comparison, "run_cell", run)
+    monkeypatch.setattr(schedule, "run_cell", run)
     return found
 
 
@@ -155,11 +155,13 @@ def test_when_every_cell_fails_the_command_does(capsys, here, asked):
 
 def test_a_cell_that_fails_among_others_is_exit_code_1(capsys, here, monkeypatch):
     """The table is written, with the reason, and a script learns that it is not whole."""
-    real = comparison.run_cell
+    real = schedule.run_cell
     monkeypatch.setattr(
-        comparison,
+        schedule,
         "run_cell",
-        lambda cell, note: {"failed": "no luck"} if cell.recipe == "stats/pooled" else real(cell, note),
+        lambda cell, note, **how: (
+            {"failed": "no luck"} if cell.recipe == "stats/pooled" else real(cell, note, **how)
+        ),
     )
     code, out, err = call(capsys, "--recipes", "stats/mean,stats/pooled", "--zoo", "toy.zarr", "--seeds", "1")
     assert (code, err) == (1, "error: cells failed, the first of stats/pooled: no luck\n")

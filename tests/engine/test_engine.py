@@ -57,6 +57,15 @@ def test_a_worker_that_dies_is_one_line(engine):
     assert len(str(error.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize("engine", ENGINES[1:], indirect=True)
+def test_a_call_whose_worker_died_is_made_again(engine, tmp_path):
+    """Workers die in two of six calls. Every call has its result in the end."""
+    (tmp_path / "a").touch()
+    paths = [str(tmp_path / name) for name in "abacaa"]
+    found = [item for item, _ in engine.map_unordered(work.dies_once, paths)]
+    assert sorted(found) == sorted(paths)
+
+
 @pytest.mark.parametrize("engine", ENGINES, indirect=True)
 def test_a_call_has_one_thread(engine):
     """Torch has one thread in each call, and as many as before in the caller."""

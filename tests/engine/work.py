@@ -29,6 +29,14 @@ def dies_at_two(number):
     return number
 
 
+def dies_once(path):
+    """Die in the first call with a path, and return the path in the second."""
+    if not Path(path).exists():
+        Path(path).touch()
+        os._exit(7)
+    return path
+
+
 def waits_for(path):
     while path and not Path(path).exists():
         time.sleep(0.01)

@@ -1,0 +1,160 @@
+"""Run the missing cells of a comparison with an engine. Several commands may share the cells of a folder.
+
+A cell is locked while it runs. A command leaves a locked cell to the command that runs it, takes another one,
+and looks again later. So two commands on one folder finish with the same table, and no cell runs twice.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+from attrs import frozen
+from filelock import FileLock, Timeout
+
+from sneframe.bench import cell as cells
+from sneframe.bench.cell import Cell
+from sneframe.bench.finished import Policy, look
+from sneframe.bench.source import sources
+from sneframe.bench.worker import Note, run_cell
+from sneframe.engine import Engine, cores
+from sneframe.progress import Reporter
+
+#: A cell whose process is killed runs once more: when other cells have ended, memory may suffice.
+TRIES = 2
+WAIT = 2.0  #: seconds between two looks at cells that other commands run
+
+
+@frozen(kw_only=True)
+class Ended:
+    """What became of a cell in a worker.
+
+    Args:
+        taken: whether another command runs the cell, so that this one has not run it.
+        failed: the reason why the cell failed, or None.
+    """
+
+    taken: bool = False
+    failed: str | None = None
+
+
+def run_cells(
+    missing: Sequence[Cell],
+    names: Mapping[str, str],
+    folder: Path,
+    policy: Policy,
+    engine: Engine,
+    reporter: Reporter,
+) -> None:
+    """Run cells, and write each result as soon as it is there.
+
+    Args:
+        missing: the cells to run, in this order.
+        names: what to call each cell in messages, by its key.
+        folder: folder of the cells.
+        policy: which finished cells are run again.
+        engine: where the cells run.
+        reporter: receives progress and the reasons of failures.
+
+    Raises:
+        MachineError: a result cannot be written, or the engine failed.
+    """
+    left, total = {cell.key: cell for cell in missing}, len(missing)
+    with reporter.bar("cells", unit="cells") as advance:
+
+        def note(key: str, text: str) -> None:
+            advance(total - len(left), total, f"{names[key]}: {text}")
+
+        advance(0, total)
+        function = partial(
+            run_alone,
+            folder=folder,
+            policy=policy,
+            threads=threads_of(engine),
+            # Only a cell that is started from this process can tell how far it is.
+            note=note if engine.name == "serial" else None,
+        )
+        while left:
+            before = len(left)
+            for cell, ended in engine.map_unordered(function, list(left.values())):
+                if ended.taken:
+                    continue
+                del left[cell.key]
+                if ended.failed is not None:
+                    reporter.say(f"{names[cell.key]} failed: {ended.failed}")
+                advance(total - len(left), total, names[cell.key])
+            if len(left) == before:  # other commands run all that is left
+                time.sleep(WAIT)
+
+
+def run_alone(
+    cell: Cell,
+    *,
+    folder: Path,
+    policy: Policy,
+    threads: int | None,
+    note: Callable[[str, str], None] | None = None,
+) -> Ended:
+    """Run a cell and write its result, unless another command runs it, or has finished it.
+
+    Args:
+        cell: the cell.
+        folder: folder of the cells.
+        policy: which finished cells are run again.
+        threads: number of threads of the cell's process; None for as many as the environment says.
+        note: receives the key of the cell, and its progress.
+    """
+    with _locked(folder / f".{cell.key}.lock") as free:
+        if not free:
+            return Ended(taken=True)
+        (now,) = look(folder, [cell], policy)
+        if not now.missing:
+            return Ended()
+        # The source is hashed before the cell runs. If it is edited meanwhile, the cell counts as changed.
+        source = sources(cell.config)
+        said: Note = partial(note, cell.key) if note is not None else _ignore
+        for _ in range(TRIES):
+            left = run_cell(cell, said, threads=threads)
+            if not left.pop("killed", False):
+                break
+        before = cells.find(folder, cell)
+        path = cells.write(folder, cell, left, source)
+        if before is not None and before != path:
+            before.unlink(missing_ok=True)
+        return Ended(failed=left["failed"])
+
+
+def threads_of(engine: Engine) -> int | None:
+    """Return the number of threads of a cell's process: an equal share of the cores for each worker.
+
+    None means as many as the environment says, because the user has set a number, or cells run one by one.
+    """
+    if engine.name == "serial" or "OMP_NUM_THREADS" in os.environ:
+        return None
+    return max(1, cores() // engine.workers)
+
+
+def _ignore(_: str) -> None:
+    """Tell no progress."""
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[bool]:
+    """Hold a lock inside a ``with`` block, and tell whether it was free. It ends with its process."""
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        # The file is removed while the lock is held. Whoever opened it before finds the cell finished.
+        with suppress(OSError):
+            path.unlink()
+        lock.release()
