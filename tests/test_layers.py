@@ -44,7 +44,7 @@ ROWS = (
     ("batch",),
     (
         *("architecture", "config", "engine", "metrics", "rng"),
-        *("atomic", "correction", "devices", "progress", "hookspecs", "errors", "_version"),
+        *("atomic", "correction", "devices", "freed_memory", "progress", "hookspecs", "errors", "_version"),
     ),
 )
 RANK = {name: len(ROWS) - row for row, names in enumerate(ROWS) for name in names}

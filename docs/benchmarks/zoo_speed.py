@@ -20,7 +20,7 @@ from sneframe_zoos.classifiers.train import Checkpoint, Images, Mask, Masks, Ord
 from torch import nn
 from torch.nn import functional as F
 
-from sneframe.engine.process import keep_freed_memory
+from sneframe.freed_memory import keep_freed_memory
 
 RUNS, STACK, SEED, BATCH = 64, 16, 0, 64
 OPTIMISERS = {

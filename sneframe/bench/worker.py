@@ -27,6 +27,7 @@ from sneframe.bench import cell as cells
 from sneframe.bench.cell import Cell
 from sneframe.config.structure import unstructure
 from sneframe.errors import SneframeError, printable
+from sneframe.freed_memory import keep_freed_memory
 from sneframe.progress import Advance, Reporter
 
 Note = Callable[[str], None]
@@ -242,6 +243,7 @@ def main() -> None:
     # What libraries print is not part of the answer, so it goes to the error output.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    keep_freed_memory()
     job = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_stdin, args=(job["folder"],), daemon=True).start()
 

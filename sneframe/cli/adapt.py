@@ -43,10 +43,12 @@ def adapt(run: Path, zoo: Path, *, no_report: bool, quiet: bool, **options: Any)
     from sneframe.adaptation.adapt import adapt as adapt_run
     from sneframe.cli.terminal import Terminal
     from sneframe.errors import printable
+    from sneframe.freed_memory import keep_freed_memory
     from sneframe.progress import Reporter
     from sneframe.run_folder.adapted import read_adaptation
 
     console = None if quiet else Terminal()
+    keep_freed_memory()
     result = adapt_run(run, zoo, reporter=Reporter(console), report=not no_report, **options)
     if console is None:
         return

@@ -59,6 +59,7 @@ def run(
     from sneframe.cli.terminal import Terminal
     from sneframe.config.schema import merge, parse_set
     from sneframe.errors import printable
+    from sneframe.freed_memory import keep_freed_memory
     from sneframe.progress import Reporter
     from sneframe.train.run import run as run_config
 
@@ -83,6 +84,7 @@ def run(
             raise click.UsageError(f"--resume uses the configuration in the run folder; leave out {named}")
         file = resume / "config.toml"
     config = compose(plugin, file, overrides)
+    keep_freed_memory()
     console = None if quiet else Terminal()
     result = run_config(
         config,

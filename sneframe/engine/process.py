@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 import signal
@@ -16,10 +15,9 @@ from typing import Any, ClassVar, final
 
 from sneframe.engine.engine import Engine, Item, Result
 from sneframe.errors import MachineError
+from sneframe.freed_memory import keep_freed_memory
 
 TRIES = 3  #: times that a call is made, if each time a worker dies
-
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  #: numbers of glibc's malloc.h
 
 
 @final
@@ -124,22 +122,6 @@ def _begin() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # If the parent is killed, its workers end themselves.
     threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def keep_freed_memory() -> None:
-    """Let this process keep the memory that it frees, and use it again. Without glibc, this does nothing.
-
-    By default, glibc returns large blocks to the system at once. A step that allocates the same megabytes
-    again and again then spends half of its time on pages that the system has to clear.
-    """
-    if sys.platform != "linux" or not hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        return
-    for option, value in (
-        (M_MMAP_THRESHOLD, 1 << 30),
-        (M_TRIM_THRESHOLD, (1 << 31) - 1),
-        (M_TOP_PAD, 1 << 26),
-    ):
-        libc.mallopt(option, value)
 
 
 def _end_with_parent() -> None:
