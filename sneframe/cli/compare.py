@@ -159,8 +159,8 @@ def compare(
     from attrs import evolve
 
     from sneframe.bench import compare as run_suite
+    from sneframe.cli.engines import engine_of
     from sneframe.cli.terminal import Terminal
-    from sneframe.engine import make_engine
     from sneframe.errors import ConfigError, printable
     from sneframe.progress import Reporter
 
@@ -168,8 +168,6 @@ def compare(
         raise click.UsageError("--train names the zoos to train on; leave out --zoo")
     if test and not train and not zoo and not name:
         raise click.UsageError("--test needs something to train on: --train, --zoo or --suite")
-    if workers and engine == "serial":
-        raise click.UsageError("--workers needs --engine process or --engine ray")
     if leave_one_out and not train:
         raise click.UsageError("--leave-one-out needs the zoos: --train a.zarr,b.zarr,c.zarr")
     suite = _rows(_suite(name), recipes) if name else _adhoc(recipes, words)
@@ -198,7 +196,7 @@ def compare(
         retry=retry,
         rerun=rerun,
         reuse=reuse,
-        engine=make_engine(engine, workers),
+        engine=engine_of(engine, workers),
         command=_command(click.get_current_context()),
         reporter=Reporter(console),
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from sneframe.cli.engines import engine_of, engine_options
 from sneframe.cli.networks import PATH, check_out, file_options, load_run, networks_of
 
 
@@ -14,8 +15,11 @@ from sneframe.cli.networks import PATH, check_out, file_options, load_run, netwo
 @click.argument("run", type=PATH)
 @click.argument("networks", type=PATH, nargs=-1, required=True)
 @click.option("--out", type=PATH, required=True, help="The table to write: .csv, .npz or .parquet.")
+@engine_options
 @file_options
-def embed(run: Path, networks: tuple[Path, ...], *, out: Path, **options: Any) -> None:
+def embed(
+    run: Path, networks: tuple[Path, ...], *, out: Path, engine: str, workers: int | None, **options: Any
+) -> None:
     """Write a table of the embeddings of NETWORKS, with their properties.
 
     The finished run RUN computes the embeddings. NETWORKS are zoos, folders or files.
@@ -23,8 +27,11 @@ def embed(run: Path, networks: tuple[Path, ...], *, out: Path, **options: Any) -
     from sneframe.cli.terminal import say
     from sneframe.errors import counted
     from sneframe.predict.embedding_table import WRITERS, EmbeddingTable
+    from sneframe.predict.many import Asked
 
     check_out(out, tuple(WRITERS))
-    found = EmbeddingTable.joined(list(networks_of(load_run(run, **options), networks)))
+    where, asked = engine_of(engine, workers), Asked(run=run, options=options)
+    tables = networks_of(load_run(run, **options), networks, asked, where)
+    found = EmbeddingTable.joined(list(tables))
     found.write(out)
     say(f"{out}: {counted(len(found), 'network')}, {found.values.shape[1]} numbers each")

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from sneframe.cli.engines import engine_of, engine_options
 from sneframe.cli.networks import PATH, check_out, file_options, load_run, networks_of
 
 
@@ -14,8 +15,17 @@ from sneframe.cli.networks import PATH, check_out, file_options, load_run, netwo
 @click.argument("run", type=PATH)
 @click.argument("networks", type=PATH, nargs=-1, required=True)
 @click.option("--out", type=PATH, help="The page to write.  [default: map.html in RUN]")
+@engine_options
 @file_options
-def map_(run: Path, networks: tuple[Path, ...], *, out: Path | None, **options: Any) -> None:
+def map_(
+    run: Path,
+    networks: tuple[Path, ...],
+    *,
+    out: Path | None,
+    engine: str,
+    workers: int | None,
+    **options: Any,
+) -> None:
     """Draw an interactive map of the embeddings of NETWORKS.
 
     The finished run RUN computes the embeddings. NETWORKS are zoos, folders or files. The page
@@ -23,10 +33,13 @@ def map_(run: Path, networks: tuple[Path, ...], *, out: Path | None, **options: 
     """
     from sneframe.cli.terminal import say
     from sneframe.predict.embedding_table import EmbeddingTable
+    from sneframe.predict.many import Asked
     from sneframe.report import write_map
 
+    where = engine_of(engine, workers)
     predictor = load_run(run, **options)
     page = out or run / "map.html"
     check_out(page, (".html",))
-    found = EmbeddingTable.joined(list(networks_of(predictor, networks)))
+    asked = Asked(run=run, options=options)
+    found = EmbeddingTable.joined(list(networks_of(predictor, networks, asked, where)))
     say(str(write_map(found, run.resolve().name, page, colour=predictor.properties[0])))

@@ -16,7 +16,9 @@ import click
 if TYPE_CHECKING:
     import numpy as np
 
+    from sneframe.engine import Engine
     from sneframe.predict.embedding_table import EmbeddingTable
+    from sneframe.predict.many import Asked
     from sneframe.predict.predictor import Predictor
     from sneframe.zoo import Zoo
 
@@ -131,7 +133,9 @@ def check_out(out: Path, endings: Sequence[str]) -> None:
     check_place(out)
 
 
-def networks_of(predictor: Predictor, paths: Sequence[Path]) -> Iterator[EmbeddingTable]:
+def networks_of(
+    predictor: Predictor, paths: Sequence[Path], asked: Asked, engine: Engine
+) -> Iterator[EmbeddingTable]:
     """Yield one table of embeddings for each path, which is the path of a zoo, a folder or a file.
 
     Networks of a zoo whose embeddings are not finite are left out with a warning.
@@ -139,14 +143,21 @@ def networks_of(predictor: Predictor, paths: Sequence[Path]) -> Iterator[Embeddi
     A folder that is no zoo is searched for networks. A file in it that cannot be read is left out with a
     warning.
 
+    Args:
+        predictor: the loaded run.
+        paths: the paths.
+        asked: the run and its options, for the workers of the engine.
+        engine: where files are encoded. Zoos are encoded in this process.
+
     Raises:
         ZooError: a zoo cannot be read, or none of its networks has a finite embedding.
         FileError: a file cannot be read, or a folder holds no network that can be read.
     """
     import numpy as np
 
-    from sneframe.errors import ArchitectureError, FileError, PartError, PluginError, counted
+    from sneframe.errors import FileError, counted
     from sneframe.predict.embedding_table import EmbeddingTable
+    from sneframe.predict.many import answers
     from sneframe.zoo.manifest import is_zoo
 
     for path in paths:
@@ -154,20 +165,19 @@ def networks_of(predictor: Predictor, paths: Sequence[Path]) -> Iterator[Embeddi
             yield _zoo_of(predictor, path)
             continue
         files = network_paths(predictor, path)
-        rows: list[np.ndarray] = []
-        read: list[str] = []
-        for file in files:
-            try:
-                rows.append(file_of(predictor, file))
-                read.append(str(file))
-            except (FileError, ArchitectureError, PartError, PluginError) as error:
-                if files == [path]:
-                    raise
-                said = str(error) if str(error).startswith(str(file)) else f"{file}: {error}"
-                warnings.warn(f"left out: {said}", stacklevel=2)
-        if not rows:
+        if files == [path]:
+            yield EmbeddingTable(sources=[str(path)], values=file_of(predictor, path)[None], properties={})
+            continue
+        found = answers(files, asked, engine, predictor)
+        for each in found:
+            for category, line in each.warned:
+                warnings.warn(line, category, stacklevel=2)
+            if each.failed is not None:
+                warnings.warn(f"left out: {each.failed}", stacklevel=2)
+        read = {str(each.path): each.embedding for each in found if each.embedding is not None}
+        if not read:
             raise FileError(f"{path}: none of its {counted(len(files), 'network')} can be read")
-        yield EmbeddingTable(sources=read, values=np.stack(rows), properties={})
+        yield EmbeddingTable(sources=[*read], values=np.stack([*read.values()]), properties={})
 
 
 def _zoo_of(predictor: Predictor, path: Path) -> EmbeddingTable:

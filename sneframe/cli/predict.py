@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sneframe.cli.engines import engine_of, engine_options
 from sneframe.cli.networks import PATH, file_options, load_run
 
 if TYPE_CHECKING:
@@ -29,8 +30,18 @@ if TYPE_CHECKING:
     help="The probability with which an interval contains the true value.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list instead of a table.")
+@engine_options
 @file_options
-def predict(run: Path, files: tuple[Path, ...], *, level: float, as_json: bool, **options: Any) -> None:
+def predict(
+    run: Path,
+    files: tuple[Path, ...],
+    *,
+    level: float,
+    as_json: bool,
+    engine: str,
+    workers: int | None,
+    **options: Any,
+) -> None:
     """Predict the properties of the networks in FILES with the finished run RUN.
 
     Each number is shown with the run's error on its test networks, and with an interval that contains the
@@ -40,28 +51,32 @@ def predict(run: Path, files: tuple[Path, ...], *, level: float, as_json: bool, 
     FILES may be folders, which are searched for networks, and folders of one network. If a file cannot be
     read, an error names the file, and the other files are still predicted. The exit code is then 2.
     """
-    from sneframe.errors import ArchitectureError, FileError, PartError, PluginError, printable
+    from sneframe.errors import FileError, printable
     from sneframe.predict.doubt import in_words
+    from sneframe.predict.many import Asked, answers
     from sneframe.predict.prediction import DoubtWarning
 
+    where = engine_of(engine, workers)
     predictor = load_run(run, **options)
     found: list[Prediction] = []
     failed: list[str] = []
-    for file in _expanded(predictor, files, failed):
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DoubtWarning)  # doubts are shown below the table
-                found.append(predictor.predict(file, level=level))
-        except (FileError, ArchitectureError, PartError, PluginError) as error:
-            failed.append(str(error) if str(error).startswith(str(file)) else f"{file}: {error}")
+    asked = Asked(run=run, options=options, level=level)
+    for each in answers(list(_expanded(predictor, files, failed)), asked, where, predictor):
+        for category, line in each.warned:
+            if not issubclass(category, DoubtWarning):  # doubts are shown below the table
+                warnings.warn(line, category, stacklevel=2)
+        if each.prediction is not None:
+            found.append(each.prediction)
+        elif each.failed is not None:
+            failed.append(each.failed)
     if as_json:
         click.echo(json.dumps([_plain(each) for each in found], indent=2, allow_nan=False))
     elif found:
         _show(found, predictor.properties, level)
-    for each in found:
-        if each.doubts:
-            word = "warning" if each.doubtful else "note"
-            click.echo(printable(f"{word}: {each.source}: {in_words(each.doubts)}"), err=True)
+    for prediction in found:
+        if prediction.doubts:
+            word = "warning" if prediction.doubtful else "note"
+            click.echo(printable(f"{word}: {prediction.source}: {in_words(prediction.doubts)}"), err=True)
     if failed:
         for line in failed[:-1]:
             click.echo(printable(f"error: {line}"), err=True)

@@ -31,14 +31,16 @@ def similar(
     from sneframe.cli.tables import cells, shown, table
     from sneframe.cli.terminal import Terminal
     from sneframe.config.validators import check_names
+    from sneframe.engine import SerialEngine
     from sneframe.errors import ConfigError, ZooError, choices
+    from sneframe.predict.many import Asked
     from sneframe.zoo.column import finite_or_none
 
     if not zoo.is_dir():
         fault = "this is a file; give the folder of a zoo" if zoo.exists() else "the folder does not exist"
         raise ZooError(f"{zoo}: {fault}")
     predictor = load_run(run, **options)
-    (known,) = networks_of(predictor, [zoo])
+    (known,) = networks_of(predictor, [zoo], Asked(run=run, options=options), SerialEngine())
     names = (
         [] if show is None else [show] if show in known.properties else [n.strip() for n in show.split(",")]
     )

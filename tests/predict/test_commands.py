@@ -418,3 +418,58 @@ def test_a_guessed_symmetry_is_said(call, finished, tmp_path):
     code, _, err = call("embed", finished, tmp_path / "a.pt", "--out", tmp_path / "a.csv")
     assert code == 0
     assert "a.pt: symmetry guessed from names and shapes for 1 of 1 network" in err
+
+
+# -- many files on an engine ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def many(network, tmp_path):
+    """A folder of three networks and a file that cannot be read."""
+    for number in range(3):
+        state = {name: (number + 1) * value for name, value in network.state_dict().items()}
+        torch.save(state, tmp_path / f"{number}.pt")
+    (tmp_path / "bad.pt").write_bytes(b"")
+    return tmp_path
+
+
+@pytest.mark.filterwarnings("ignore", "always:left out")
+def test_workers_embed_the_same_table(call, finished, many, tmp_path_factory):
+    """Two processes write the rows of one, in the same order, and leave out the same file."""
+    out = tmp_path_factory.mktemp("out")
+    tables, said = [], []
+    for name, how in (("serial", []), ("process", ["--engine", "process", "--workers", "2"])):
+        code, _, err = call("embed", finished, many, "--out", out / f"{name}.npz", *how)
+        assert code == 0
+        said.append([line for line in err.splitlines() if "left out" in line])
+        tables.append(np.load(out / f"{name}.npz"))
+    assert tables[0]["source"].tolist() == tables[1]["source"].tolist()
+    assert len(tables[0]["source"]) == 3
+    np.testing.assert_allclose(tables[1]["embedding"], tables[0]["embedding"], rtol=1e-5, atol=1e-6)
+    assert len(said[0]) == 1
+    assert said[0] == said[1]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_workers_predict_the_same_values(call, finished, many):
+    """Predictions, doubts and the error for the file that cannot be read are the same."""
+    answers = [
+        call("predict", finished, many, "--json", *how)
+        for how in ([], ["--engine", "process", "--workers", "2"])
+    ]
+    (code, out, err), other = answers
+    assert (code, len(json.loads(out))) == (2, 3)
+    assert (other[0], other[2]) == (code, err)
+    for one, two in zip(json.loads(out), json.loads(other[1]), strict=True):
+        assert one["source"] == two["source"]
+        assert one["doubts"] == two["doubts"]
+        assert one["values"]["label"] == two["values"]["label"]
+        assert one["values"]["scale"] == pytest.approx(two["values"]["scale"], rel=1e-5)
+
+
+@pytest.mark.parametrize("command", ["predict", "embed", "map"])
+def test_workers_without_an_engine_are_refused(call, finished, file, command):
+    """--workers alone would be ignored."""
+    words = ["--out", "x.npz"] if command == "embed" else []
+    code, _, err = call(command, finished, file, "--workers", "2", *words)
+    assert (code, err) == (2, "error: --workers needs --engine process or --engine ray\n")
