@@ -21,6 +21,8 @@ def pytest_configure():
 #: The files that take longest. They come first, so that no worker has one of them left when the others have
 #: ended.
 LONG = (
+    "tests/bench/test_schedule.py",
+    "tests/predict/test_commands.py",
     "tests/bench/test_classifier_zoos.py",
     "tests/bench/test_compare.py",
     "tests/train/test_two_processes.py",
