@@ -10,8 +10,6 @@ from uuid import uuid4
 
 from sneframe.errors import ConfigError, MachineError
 
-MINUTE = 60.0  #: seconds
-
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write bytes to a new file, or replace an existing file as a whole.
@@ -45,14 +43,17 @@ def check_file(path: Path) -> None:
         raise ConfigError(f"{path}: there is no folder {path.parent}")
 
 
-def sweep(folder: Path) -> None:
+def sweep(folder: Path, *, age: float = 0.0) -> None:
     """Remove the temporary files that killed writers left in a folder.
 
-    A file that was written in the last minute stays, because another process may be writing it.
+    Args:
+        folder: the folder.
+        age: how many seconds ago a file must have been written. Where several processes write to the folder,
+            a younger file may not be finished.
     """
     for left in folder.glob(".*.tmp"):
         with suppress(FileNotFoundError):  # its writer has just renamed it
-            if time.time() - left.stat().st_mtime > MINUTE:
+            if time.time() - left.stat().st_mtime >= age:
                 left.unlink()
 
 

@@ -117,7 +117,7 @@ def compare(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise MachineError(f"cannot write {folder}: {error.strerror or error}") from error
-    atomic.sweep(folder)
+    atomic.sweep(folder, age=60.0)
     sources = [StoredZoo.of(Path(path)) for path in train] or [_zoo(suite, zoos, reporter)]
     targets = tuple(StoredZoo.of(Path(path)) for path in test)
     for what, paths, places in (("train on", train, sources), ("test on", test, targets)):
