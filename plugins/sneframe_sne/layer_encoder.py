@@ -76,7 +76,10 @@ class ChunkSet(LayerEncoder):
         )
         points: int = option(16, "number of inducing points in isab", check=ge(1))
         chunks_per_pass: int = option(
-            512, "number of chunks encoded at a time; a smaller number takes less memory", check=ge(1)
+            512,
+            "number of chunks encoded at a time, four times as many with one block in Φ1; a smaller number "
+            "takes less memory",
+            check=ge(1),
         )
         level_encoding: bool = option(True, "whether an encoding of the level is added before Ψ2 and Ψ4")
         type_encoding: bool = option(True, "whether an encoding of the type is added before Ψ2 and Ψ4")

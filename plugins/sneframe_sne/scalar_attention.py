@@ -62,12 +62,13 @@ class ScalarSAB(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return ``(S, C, D)`` for scalars ``x (S, C)`` and ``mask (S, C)``."""
-        features, (centred, maps) = self._features(x, mask), self._maps()
-        hidden = rearrange(features, "f s c -> s c f") @ centred.mT
-        scale = (hidden.square().mean(-1) + self.norm1.eps).rsqrt()
-        scaled = torch.cat([features * scale, torch.ones_like(features[:1])])
-        hidden, projected = (rearrange(scaled, "f s c -> s c f") @ each.mT for each in maps)
-        return self.norm2(hidden + F.relu(projected))
+        with exact(x.device):  # as autocast computes a LayerNorm
+            features, (centred, maps) = self._features(x, mask), self._maps()
+            hidden = rearrange(features, "f s c -> s c f") @ centred.mT
+            scale = (hidden.square().mean(-1) + self.norm1.eps).rsqrt()
+            scaled = torch.cat([features * scale, torch.ones_like(features[:1])])
+            hidden, projected = (rearrange(scaled, "f s c -> s c f") @ each.mT for each in maps)
+            return self.norm2(hidden + F.relu(projected))
 
     def pooled(self, x: Tensor, mask: Tensor | None, pool: PMA, added: Tensor) -> Tensor:
         """Return ``pool(self(x, mask) + added, mask)`` ``(S, D)`` without the C × D arrays.

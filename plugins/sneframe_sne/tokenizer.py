@@ -174,19 +174,20 @@ class PadChunk(Tokenizer):
         """Return a chunking whose sample is drawn for a training step."""
         device = chunking.index.device
         name = torch.tensor([word(f"chunks of {architecture.id}")], device=device)
-        numbers = uniform(counted(streams(name, seed=draw.seed, step=draw.step), sum(chunking.counts)))[0]
-        each = numbers.split(chunking.counts)
-        kept = torch.cat(
-            [
-                start + (stretches(whole, count, device) + own * (whole / count)).long().clamp_(max=whole - 1)
-                if whole > count
-                else start + torch.arange(count, device=device)
-                for start, whole, count, own in zip(
-                    _starts(chunking.whole), chunking.whole, chunking.counts, each, strict=True
-                )
-            ]
-        )
-        index = chunking.all_chunks[kept]
+        drawn = uniform(counted(streams(name, seed=draw.seed, step=draw.step), sum(chunking.counts)))[0]
+        kept = []
+        for start, whole, count, own in zip(
+            _starts(chunking.whole),
+            chunking.whole,
+            chunking.counts,
+            drawn.split(chunking.counts),
+            strict=True,
+        ):
+            numbers = torch.arange(count, device=device)
+            if count < whole:  # one chunk of each of ``count`` equal stretches
+                numbers = ((numbers + own) * (whole / count)).long()
+            kept.append(start + numbers)
+        index = chunking.all_chunks[torch.cat(kept)]
         return evolve(chunking, index=index, mask=index < architecture.num_weights)
 
 
@@ -209,11 +210,6 @@ class _Chunking:
     counts: tuple[int, ...]
     all_chunks: Tensor
     whole: tuple[int, ...]
-
-
-def stretches(whole: int, count: int, device: torch.device | None = None) -> Tensor:
-    """Return where each of ``count`` equal stretches of ``whole`` chunks begins, ``(count,)`` float64."""
-    return torch.arange(count, dtype=torch.float64, device=device) * (whole / count)
 
 
 def middles(whole: int, count: int) -> Tensor:

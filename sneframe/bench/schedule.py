@@ -72,7 +72,7 @@ def run_cells(
         advance(0, total)
         function = partial(
             run_alone,
-            folder=folder,
+            folder=folder.resolve(),  # a worker may have another current folder
             policy=policy,
             threads=threads_of(engine),
             # Only a cell that is started from this process can tell how far it is.
@@ -96,7 +96,7 @@ def run_alone(
     *,
     folder: Path,
     policy: Policy,
-    threads: int | None,
+    threads: str | None,
     note: Callable[[str, str], None] | None = None,
 ) -> Ended:
     """Run a cell and write its result, unless another command runs it, or has finished it.
@@ -105,7 +105,7 @@ def run_alone(
         cell: the cell.
         folder: folder of the cells.
         policy: which finished cells are run again.
-        threads: number of threads of the cell's process; None for as many as the environment says.
+        threads: ``OMP_NUM_THREADS`` of the cell's process; None for that of this process.
         note: receives the key of the cell, and its progress.
     """
     with _locked(folder / f".{cell.key}.lock") as free:
@@ -128,14 +128,15 @@ def run_alone(
         return Ended(failed=left["failed"])
 
 
-def threads_of(engine: Engine) -> int | None:
-    """Return the number of threads of a cell's process: an equal share of the cores for each worker.
+def threads_of(engine: Engine) -> str | None:
+    """Return ``OMP_NUM_THREADS`` for the processes of cells, or None to leave it as it is.
 
-    None means as many as the environment says, because the user has set a number, or cells run one by one.
+    It is what the user has set, or an equal share of the cores for each worker. A worker of an engine has one
+    thread, so its cells would otherwise have one, too.
     """
-    if engine.name == "serial" or "OMP_NUM_THREADS" in os.environ:
+    if engine.name == "serial":
         return None
-    return max(1, cores() // engine.workers)
+    return os.environ.get("OMP_NUM_THREADS", str(max(1, cores() // engine.workers)))
 
 
 def _ignore(_: str) -> None:
@@ -144,7 +145,10 @@ def _ignore(_: str) -> None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[bool]:
-    """Hold a lock inside a ``with`` block, and tell whether it was free. It ends with its process."""
+    """Hold a lock inside a ``with`` block, and tell whether it was free.
+
+    The lock ends with the process that holds it.
+    """
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)

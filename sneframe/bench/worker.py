@@ -37,7 +37,7 @@ GRACE = 10.0  #: seconds for a process to end by itself before it is killed
 # -- the parent ----------------------------------------------------------------------------------------------
 
 
-def run_cell(cell: Cell, note: Note, *, threads: int | None = None) -> dict[str, Any]:
+def run_cell(cell: Cell, note: Note, *, threads: str | None = None) -> dict[str, Any]:
     """Run a cell in a new process and return the content of its file, or ``{"failed": REASON}``.
 
     If the process ends without a result, the cell has failed, and the reason is one line. If it was killed,
@@ -46,7 +46,7 @@ def run_cell(cell: Cell, note: Note, *, threads: int | None = None) -> dict[str,
     Args:
         cell: the cell to run.
         note: receives progress.
-        threads: number of threads of the process; None for as many as the environment says.
+        threads: ``OMP_NUM_THREADS`` of the process; None for that of this process.
     """
     with tempfile.TemporaryDirectory(prefix="sneframe-") as folder, tempfile.TemporaryFile() as errors:
         job = job_of(cell, folder)
@@ -55,7 +55,7 @@ def run_cell(cell: Cell, note: Note, *, threads: int | None = None) -> dict[str,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
-            env=None if threads is None else {**os.environ, "OMP_NUM_THREADS": str(threads)},
+            env=None if threads is None else {**os.environ, "OMP_NUM_THREADS": threads},
             start_new_session=True,  # Ctrl-C goes to the parent only, which then ends this process
             text=True,
         )

@@ -116,6 +116,7 @@ def _plain(prediction: Prediction) -> dict[str, Any]:
         "far": prediction.far,
         "unseen": list(prediction.unseen),
         "symmetry": prediction.symmetry,
+        "sampled": prediction.sampled,
     }
 
 

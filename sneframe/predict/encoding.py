@@ -99,7 +99,7 @@ class Encoding:
         They are all weights of the parameter, or those of the sample that is encoded.
         """
         parameters = {parameter.name: parameter for parameter in network.architecture.parameters}
-        tokenizer, sampled = self.encoder.tokenizer, self._sampled(network.architecture)
+        tokenizer, sampled = self.encoder.tokenizer, self.sampled(network.architecture)
 
         def read(name: str) -> Tensor:
             values = network.read()[name]
@@ -111,17 +111,20 @@ class Encoding:
 
         return read
 
-    def _sampled(self, architecture: Architecture) -> bool:
+    def sampled(self, architecture: Architecture) -> bool:
         """Return whether only a sample of the weights of a network is encoded."""
         large = architecture.num_weights > SAMPLED and not self.all_weights
         return large and obstacle(self.encoder) is None
 
     def _streamed(self, network: LazyNetwork) -> Tensor:
         """Return the embedding ``(E,)`` of a large network, whose parameters are read one after the other."""
-        if sampled := self._sampled(network.architecture):
+        if sampled := self.sampled(network.architecture):
             weights = f"{network.architecture.num_weights:,} weights"
             what = f"at most {CHUNKS:,} chunks of each parameter are encoded"
-            warnings.warn(f"{network.source}: of {weights}, {what}; --all-weights encodes all", stacklevel=6)
+            warnings.warn(
+                f"{network.source}: of {weights}, {what}; --all-weights (all_weights=True) encodes all",
+                stacklevel=6,
+            )
         with self.reporter.bar(f"encoding {network.source}", unit="weights") as advance:
             return stream(
                 self.encoder,

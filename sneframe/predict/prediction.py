@@ -39,6 +39,7 @@ class Prediction:
         unseen: types of parameters, such as ``conv2d.weight``, that no training network has.
         symmetry: where the knowledge about the neurons of the network comes from, see
             :class:`~sneframe.architecture.Architecture`.
+        sampled: whether only a sample of the weights was read, because the network is very large.
     """
 
     source: str
@@ -50,6 +51,7 @@ class Prediction:
     doubts: tuple[Doubt, ...]
     unseen: tuple[str, ...]
     symmetry: str
+    sampled: bool = False
 
     @property
     def far(self) -> bool:

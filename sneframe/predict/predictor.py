@@ -315,6 +315,7 @@ class Predictor:
                 doubts=doubts,
                 unseen=self.seen.unseen(each.architecture),
                 symmetry=each.architecture.symmetry,
+                sampled=self.encoding.sampled(each.architecture),
             )
             _warn(made.source, made.doubts)
             found.append(made)

@@ -65,6 +65,17 @@ def test_a_dead_process_is_a_reason(toy_zoo_path, tmp_path, monkeypatch, script,
     assert worker.run_cell(cell, lambda note: None) == {"failed": said, **killed}
 
 
+@pytest.mark.parametrize(("threads", "found"), [("3", "3"), (None, "1")])
+def test_a_process_has_the_threads_that_are_asked_for(toy_zoo_path, tmp_path, monkeypatch, threads, found):
+    """Without a number, the process has as many as this one, which may be a worker with one thread."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    cell = cell_of(toy_zoo_path)
+    interpreter(
+        tmp_path, monkeypatch, """read job; echo "{\\"failed\\": \\"$OMP_NUM_THREADS\\"}"; cat >/dev/null"""
+    )
+    assert worker.run_cell(cell, lambda note: None, threads=threads) == {"failed": found}
+
+
 def test_progress_is_noted(toy_zoo_path, tmp_path, monkeypatch):
     """The process reports its progress."""
     cell, notes = cell_of(toy_zoo_path), []

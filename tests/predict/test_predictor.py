@@ -418,7 +418,9 @@ def test_of_a_very_large_network_a_sample_is_encoded_and_said(finished, monkeypa
     expected = whole.embed(network)
     said = r"Sequential: of 4,353 weights, at most 9 chunks of each parameter are encoded; --all-weights"
     with pytest.warns(UserWarning, match=said):
-        found = sneframe.load(finished).embed(network)
+        prediction = sneframe.load(finished).predict(network)
+    assert (prediction.sampled, whole.predict(network).sampled) == (True, False)
+    found = prediction.embedding
     assert 0 < np.linalg.norm(found - expected) < 0.5 * np.linalg.norm(expected)
 
 

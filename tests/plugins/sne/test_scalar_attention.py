@@ -9,13 +9,7 @@ from literal_attention import check, linears, literal_mab, random_mask, shake
 from sneframe_sne.scalar_attention import ScalarSAB
 from sneframe_sne.set_attention import PMA
 
-
-@pytest.fixture(autouse=True)
-def double():
-    torch.manual_seed(0)
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("double")
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -127,6 +121,14 @@ def test_pooled_scalars_ignore_autocast():
     rough.sum().backward()
     difference = (rough - exact).detach()
     assert float(difference.norm()) < 2e-2 * float(exact.detach().norm())  # what comes after is rounded
+
+
+def test_the_block_is_computed_in_single_precision_under_autocast():
+    """Also where Φ1 has more blocks, so that the first one is not pooled, no digit of it is lost."""
+    block, x = shake(ScalarSAB(16, 4)).float(), torch.randn(40, 32, dtype=torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = block(x)
+    assert torch.equal(rough, block(x))
 
 
 def test_many_blocks_of_scores_equal_one(monkeypatch):
