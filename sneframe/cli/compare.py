@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sneframe.cli.engines import engine_of, engine_options
+
 if TYPE_CHECKING:
     from sneframe.bench.comparison import ComparisonResult
     from sneframe.config.suite import Suite
@@ -104,16 +106,7 @@ class Listed(click.ParamType[tuple[str, ...]]):
     type=click.Path(path_type=Path),
     help="Folder for zoos that are built.  [default: the user's cache]",
 )
-@click.option(
-    "--engine",
-    type=click.Choice(["serial", "process", "ray"]),
-    default="serial",
-    show_default=True,
-    help="How cells run: one after the other, several at a time, or on a Ray cluster.",
-)
-@click.option(
-    "--workers", type=click.IntRange(1), help="Number of cells at a time.  [default: one for each core]"
-)
+@engine_options("cells are run")
 @click.option("--retry", is_flag=True, help="Run failed cells again.")
 @click.option(
     "--rerun",
@@ -159,7 +152,6 @@ def compare(
     from attrs import evolve
 
     from sneframe.bench import compare as run_suite
-    from sneframe.cli.engines import engine_of
     from sneframe.cli.terminal import Terminal
     from sneframe.errors import ConfigError, printable
     from sneframe.progress import Reporter

@@ -15,7 +15,7 @@ from sneframe.cli.networks import PATH, check_out, file_options, load_run, netwo
 @click.argument("run", type=PATH)
 @click.argument("networks", type=PATH, nargs=-1, required=True)
 @click.option("--out", type=PATH, required=True, help="The table to write: .csv, .npz or .parquet.")
-@engine_options
+@engine_options("files are read")
 @file_options
 def embed(
     run: Path, networks: tuple[Path, ...], *, out: Path, engine: str, workers: int | None, **options: Any

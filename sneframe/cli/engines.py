@@ -1,4 +1,4 @@
-"""The options ``--engine`` and ``--workers`` of the commands that read many files."""
+"""The options ``--engine`` and ``--workers`` of the commands whose work is independent."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-ENGINE = (
-    click.option(
+
+def engine_options(what: str) -> Callable[[Command], Command]:
+    """Return a decorator that adds the options to a command.
+
+    Args:
+        what: what runs, for the help, such as ``files are read``.
+    """
+    engine = click.option(
         "--engine",
         type=click.Choice(["serial", "process", "ray"]),
         default="serial",
         show_default=True,
-        help="How files are read: one after the other, in several processes, or on a Ray cluster.",
-    ),
-    click.option("--workers", type=click.IntRange(1), help="Number of processes.  [default: one per core]"),
-)
-
-
-def engine_options(command: Command) -> Command:
-    """Add the options that say where many files are read."""
-    for option in reversed(ENGINE):
-        command = option(command)
-    return command
+        help=f"How {what}: one after the other, in several processes, or on a Ray cluster.",
+    )
+    workers = click.option(
+        "--workers", type=click.IntRange(1), help="Number of processes.  [default: one per core]"
+    )
+    return lambda command: engine(workers(command))
 
 
 def engine_of(name: str, workers: int | None) -> Engine:

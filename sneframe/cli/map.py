@@ -15,7 +15,7 @@ from sneframe.cli.networks import PATH, check_out, file_options, load_run, netwo
 @click.argument("run", type=PATH)
 @click.argument("networks", type=PATH, nargs=-1, required=True)
 @click.option("--out", type=PATH, help="The page to write.  [default: map.html in RUN]")
-@engine_options
+@engine_options("files are read")
 @file_options
 def map_(
     run: Path,

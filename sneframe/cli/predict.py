@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     help="The probability with which an interval contains the true value.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list instead of a table.")
-@engine_options
+@engine_options("files are read")
 @file_options
 def predict(
     run: Path,
