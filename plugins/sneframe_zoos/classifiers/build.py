@@ -26,10 +26,14 @@ from sneframe.zoo import ZooBuilder, ZooWriter
 from sneframe_zoos.block_build import BlockBuild, numbers_of_block
 from sneframe_zoos.classifiers import hyperparameters
 from sneframe_zoos.classifiers.design import Design
+from sneframe_zoos.classifiers.evaluate import Checkpoint
+from sneframe_zoos.classifiers.flat_weights import FlatWeights
 from sneframe_zoos.classifiers.hyperparameters import Hyperparameters
+from sneframe_zoos.classifiers.images import Images
 from sneframe_zoos.classifiers.initial import draw_weights
 from sneframe_zoos.classifiers.options import Classifiers, CNNs, MLPs, Transformers
-from sneframe_zoos.classifiers.train import Checkpoint, FlatWeights, Images, Run, train
+from sneframe_zoos.classifiers.per_run import Run
+from sneframe_zoos.classifiers.train import train
 
 BLOCK = 64  #: runs in a block; fixed, so that a resumed build computes the same weights
 STACK = 16  #: the most runs that are trained together; more of them do not fit into the processor's cache

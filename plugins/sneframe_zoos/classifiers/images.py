@@ -129,3 +129,18 @@ class ImageSet:
         whole = torch.cat([piece.to(torch.uint8) for piece in pieces])
         resized = whole[:, 0] if self.images.ndim == 3 else whole.movedim(1, -1).contiguous()
         return attrs.evolve(self, images=resized.numpy())
+
+
+@frozen(kw_only=True, eq=False)
+class Images:
+    """Images ``(n, channels, H, W)`` and labels ``(n,)``: those for training, and those for testing."""
+
+    train: tuple[Tensor, Tensor]
+    test: tuple[Tensor, Tensor]
+
+    @classmethod
+    def of(cls, images: ImageSet) -> Images:
+        """Split an image set into training images and test images."""
+        pictures, labels = images.tensors()
+        cut = images.train
+        return cls(train=(pictures[:cut], labels[:cut]), test=(pictures[cut:], labels[cut:]))

@@ -5,9 +5,11 @@ import pytest
 import torch
 from sneframe_zoos.classifiers import convnet, hyperparameters
 from sneframe_zoos.classifiers.hyperparameters import Hyperparameters
+from sneframe_zoos.classifiers.images import Images
 from sneframe_zoos.classifiers.initial import draw_weights
 from sneframe_zoos.classifiers.mlp import MLPDesign
-from sneframe_zoos.classifiers.train import Images, Mask, Masks, Order, Run, train
+from sneframe_zoos.classifiers.per_run import Mask, Masks, Order, Run
+from sneframe_zoos.classifiers.train import train
 from sneframe_zoos.classifiers.transformer import VisionTransformer
 from torch import nn
 from torch.nn import functional as F
