@@ -136,12 +136,13 @@ class ConvLayer(nn.Module):
         self.activation = ACTIVATIONS[activation]()
         self.pool: nn.Module = nn.MaxPool2d(conv.pool) if conv.pool > 1 else nn.Identity()
         self.dropout = nn.Dropout(dropout)
-        self.residual, self.stride, self.padding = conv.residual, conv.stride, conv.padding
+        #: the design of the convolution
+        self.design = conv
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return the output maps ``(B, width, H', W')`` for input maps ``(B, inputs, H, W)``."""
         outputs = self.conv(maps)
-        if self.residual:
+        if self.design.residual:
             outputs = outputs + maps
         dropped: Tensor = self.dropout(self.pool(self.activation(outputs)))
         return dropped

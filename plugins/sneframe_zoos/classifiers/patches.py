@@ -116,7 +116,8 @@ class MapPatches:
             self._places[: count * self._taken],
             self._starts[: count * self._size],
         )
-        gathered: Tensor = _Gather.apply(rearrange(padded, "g b h w c -> (g b h w) c"), *tables)
+        rows = rearrange(padded, "g b h w c -> (g b h w) c")
+        gathered: Tensor = _Gather.apply(rows, *tables)  # type: ignore[no-untyped-call]  # PyTorch's
         y, x = self.outputs
         return rearrange(gathered, "(g b y x k) c -> g (b y x) (k c)", g=group, b=images, y=y, x=x)
 

@@ -38,8 +38,8 @@ def _layers(network: ConvClassifier) -> list[ConvLayer]:
 
 
 def _window(layer: ConvLayer) -> Window:
-    kernel, _ = layer.conv.kernel_size
-    return Window(kernel=kernel, stride=layer.stride, padding=layer.padding)
+    design = layer.design
+    return Window(kernel=design.kernel, stride=design.stride, padding=design.padding)
 
 
 class Grouped(Stacked):
@@ -63,8 +63,10 @@ class Grouped(Stacked):
         for number, layer in enumerate(self._convs):
             name = f"convs.{number}"
             weight, bias = (parameters[f"{name}.conv.{each}"].flatten(0, 1) for each in ("weight", "bias"))
-            outputs = F.conv2d(maps, weight, bias, layer.stride, layer.padding, groups=len(images))
-            if layer.residual:
+            outputs = F.conv2d(
+                maps, weight, bias, layer.design.stride, layer.design.padding, groups=len(images)
+            )
+            if layer.design.residual:
                 outputs = outputs + maps
             maps = layer.pool(layer.activation(outputs))
             if masks:  # of all dropouts, or of none
@@ -97,9 +99,8 @@ class Patched(Stacked):
             window = _window(layer)
             outputs = [window.outputs(side) for side in sides]
             largest = max(largest, channels * window.kernel**2 * math.prod(outputs))
-            pool = layer.pool.kernel_size if isinstance(layer.pool, nn.MaxPool2d) else 1
-            height, width = (side // int(pool) for side in outputs)
-            maps.append((layer.conv.out_channels, height, width))
+            height, width = (layer.design.side(side) for side in sides)
+            maps.append((layer.design.width, height, width))
         self.networks = max(1, min(networks, CACHE // (4 * batch * largest)))
         self._patches: list[ImagePatches | MapPatches] = [ImagePatches(_window(self._convs[0]), image)]
         for layer, (_, height, width) in zip(self._convs[1:], maps[1:], strict=False):
@@ -114,7 +115,7 @@ class Patched(Stacked):
             weight, bias = (parameters[f"{name}.conv.{each}"] for each in ("weight", "bias"))
             kernel = rearrange(weight, patches.order)
             outputs = torch.baddbmm(rearrange(bias, "g o -> g 1 o"), patches(maps), kernel)
-            if layer.residual:
+            if layer.design.residual:
                 outputs = outputs + maps.reshape(outputs.shape)
             y, x = patches.outputs
             pooled = layer.pool(
