@@ -90,8 +90,8 @@ def measure(run: Path, folder: Path, weights: float, kind: str, *, exactly: bool
     for form, words in (forms | ({"exact": ("--all-weights",)} if exactly else {})).items():
         found[form], embeddings[form] = embed(run, path, folder / "e.npz", *words)
         seconds, cpu, peak = found[form].values()
-        words = f"{seconds} s, {cpu} s of CPU time, {peak} MiB"
-        print(f"large files: {count:,} weights, {kind}, {form}: {words}", flush=True)
+        said = f"{seconds} s, {cpu} s of CPU time, {peak} MiB"
+        print(f"large files: {count:,} weights, {kind}, {form}: {said}", flush=True)
     path.unlink()
     if len(embeddings) == 2:
         exact, sampled = embeddings["exact"], embeddings["sampled"]
