@@ -52,7 +52,7 @@ def test_earlier_work_does_not_count_for_the_pace(monkeypatch):
     # 20 networks in 10 seconds, and 480 are left.
     assert written.getvalue().splitlines() == [
         "zoo 500/1000",
-        "zoo 520/1000 block 3, 2 networks/s, 0:04:00 left",
+        "zoo 520/1000 block 3, 2 networks/s, about 4 min left",
     ]
 
 

@@ -21,7 +21,7 @@ from sneframe.bench.cell import Cell
 from sneframe.bench.finished import Policy, look
 from sneframe.bench.source import sources
 from sneframe.bench.worker import Note, run_cell
-from sneframe.engine import Engine, cores
+from sneframe.engine import Engine
 from sneframe.progress import Reporter
 
 #: A cell whose process is killed runs once more: when other cells have ended, memory may suffice.
@@ -131,12 +131,12 @@ def run_alone(
 def threads_of(engine: Engine) -> str | None:
     """Return ``OMP_NUM_THREADS`` for the processes of cells, or None to leave it as it is.
 
-    It is what the user has set, or an equal share of the cores for each worker. A worker of an engine has one
-    thread, so its cells would otherwise have one, too.
+    It is what the user has set, or the number of threads that the engine has for each call. A worker of an
+    engine has one thread, so its cells would otherwise have one, too.
     """
     if engine.name == "serial":
         return None
-    return os.environ.get("OMP_NUM_THREADS", str(max(1, cores() // engine.workers)))
+    return os.environ.get("OMP_NUM_THREADS", str(engine.threads))
 
 
 def _ignore(_: str) -> None:

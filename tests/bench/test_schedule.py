@@ -10,7 +10,7 @@ from filelock import FileLock
 
 from sneframe.bench import cell as cells
 from sneframe.bench import compare, schedule
-from sneframe.engine import ProcessEngine, SerialEngine
+from sneframe.engine import ProcessEngine, SerialEngine, process
 
 
 def cells_in(folder):
@@ -160,7 +160,7 @@ def test_a_cell_that_is_killed_again_has_failed(suite, row, tmp_path, monkeypatc
 def test_workers_share_the_cores(monkeypatch):
     """Each worker has an equal share of the cores, unless the user has set a number of threads."""
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(schedule, "cores", lambda: 7)
+    monkeypatch.setattr(process, "cores", lambda: 7)
     assert schedule.threads_of(ProcessEngine(workers=2)) == "3"
     assert schedule.threads_of(ProcessEngine(workers=20)) == "1"
     assert schedule.threads_of(SerialEngine()) is None
