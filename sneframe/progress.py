@@ -134,9 +134,10 @@ class Reporter:
                 _TimeLeft(),
                 TextColumn("{task.fields[note]}", markup=False),
             )
-            with Progress(*columns, console=self._console) as self._live:
+            with Progress(*columns, console=self._console) as live:
+                self._live = live
                 try:
-                    with _task(self._live, label, pace, keep=True) as advance:
+                    with _task(live, label, pace, keep=True) as advance:
                         yield advance
                 finally:
                     self._live = None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, final
@@ -25,8 +25,9 @@ class RayEngine(Engine):
     """Calls the function for each item in a Ray task on one core.
 
     The machines of the cluster need sneframe, and must find files at the same paths as this process. Relative
-    paths mean files in the current folder of this process. The engine uses the cluster at ``address``, or the one to which the caller has connected with ``ray.init``,
-    with the authentication of that cluster. Otherwise the engine starts a cluster on this machine.
+    paths mean files in the current folder of this process. The engine uses the cluster to which the caller
+    has connected with ``ray.init``, or the one at ``address``, with the authentication of that cluster.
+    Otherwise the engine starts a cluster on this machine.
 
     Args:
         workers: number of tasks at a time, and of the cores of a cluster that the engine starts. By default
@@ -62,7 +63,7 @@ class RayEngine(Engine):
 
     def map_unordered(
         self, function: Callable[[Item], Result], items: Sequence[Item]
-    ) -> Iterator[tuple[Item, Result]]:
+    ) -> Generator[tuple[Item, Result], None, None]:
         """See :class:`~sneframe.engine.engine.Engine`.
 
         If a worker dies, Ray makes its call again.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import ClassVar, final
 
 from sneframe.engine.engine import Engine, Item, Result, cores, one_thread
@@ -22,7 +22,7 @@ class SerialEngine(Engine):
 
     def map_unordered(
         self, function: Callable[[Item], Result], items: Sequence[Item]
-    ) -> Iterator[tuple[Item, Result]]:
+    ) -> Generator[tuple[Item, Result], None, None]:
         """See :class:`~sneframe.engine.engine.Engine`."""
         for item in items:
             with one_thread():
