@@ -1,16 +1,19 @@
 """Cells on engines: shared by several commands, tried again when killed, with the same table at the end."""
 
+import errno
 import json
 import subprocess
 import sys
 import textwrap
 
+import pytest
 from attrs import evolve
 from filelock import FileLock
 
 from sneframe.bench import cell as cells
 from sneframe.bench import compare, schedule
 from sneframe.engine import ProcessEngine, SerialEngine, process
+from sneframe.errors import MachineError
 
 
 def cells_in(folder):
@@ -85,6 +88,19 @@ def test_a_cell_that_another_command_has_finished_is_not_run(suite, ran, tmp_pat
     result = compare(suite, out)
     assert not ran
     assert [line.done for line in result.lines] == [2, 2]
+
+
+def test_a_file_system_without_locks_is_one_line(suite, tmp_path, monkeypatch):
+    """If a cell cannot be locked, two commands could run it. So the reason is an error."""
+
+    def refuse(*_, **__):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    with pytest.raises(
+        MachineError, match=r"\.lock: cannot be locked: No locks available; a folder of cells"
+    ):
+        compare(suite, tmp_path / "out")
 
 
 COMMAND = """
