@@ -20,7 +20,7 @@ from safetensors.torch import load, save_file
 from torch import Tensor
 
 from sneframe.errors import ArchitectureError, FileError, MachineError, SneframeError
-from sneframe.zoo.importer import Imported, Reading, Skipped
+from sneframe.zoo.importer import ImportContext, Imported, Skipped
 
 T = TypeVar("T")
 #: Gives the function that reads a file, while the context is open.
@@ -32,7 +32,7 @@ BYTES = 1 << 26  #: bytes of weights after which a worker begins another file
 
 
 @frozen(kw_only=True)
-class Block(Generic[T]):
+class FileBlock(Generic[T]):
     """Consecutive files, which one call reads.
 
     Args:
@@ -89,7 +89,7 @@ def _reason(message: str, name: str) -> str:
 
 
 def in_blocks(
-    files: Sequence[T], name: Callable[[T], str], opened: Opened[T], reading: Reading
+    files: Sequence[T], name: Callable[[T], str], opened: Opened[T], reading: ImportContext
 ) -> Iterator[Imported | Skipped]:
     """Yield what is found in each file, in the order of the files.
 
@@ -108,7 +108,7 @@ def in_blocks(
     how.write_bytes(pickle.dumps((name, opened)))
     size = min(LARGEST, max(1, len(files) // (ROUNDS * reading.engine.workers)))
     blocks = [
-        Block(number=number, files=tuple(files[start : start + size]))
+        FileBlock(number=number, files=tuple(files[start : start + size]))
         for number, start in enumerate(range(0, len(files), size))
     ]
     function = partial(_read_block, how=str(how), weights=reading.weights)
@@ -154,7 +154,7 @@ def _with_weights(items: Sequence[Imported | Skipped]) -> Iterator[Imported | Sk
 # -- in a worker ---------------------------------------------------------------------------------------------
 
 
-def _read_block(block: Block[T], *, how: str, weights: bool) -> ReadBlock:
+def _read_block(block: FileBlock[T], *, how: str, weights: bool) -> ReadBlock:
     name, read, _ = _opened(how)
     keep = _Weights(Path(how).with_name(f"block{block.number}") if weights else None)
     items: list[Imported | Skipped] = []

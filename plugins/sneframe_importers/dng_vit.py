@@ -25,7 +25,7 @@ from sneframe.config.schema import option
 from sneframe.errors import ArchitectureError, FileError, ZooError
 from sneframe.files import inside, read_state_dict
 from sneframe.symmetry.describe import describe
-from sneframe.zoo.importer import Imported, Reading, Skipped, ZooImporter
+from sneframe.zoo.importer import ImportContext, Imported, Skipped, ZooImporter
 from sneframe_importers.each import each_file, files_in, one
 
 NAME = re.compile(r"model_(\d+)_(\d+)\.pth")
@@ -39,7 +39,7 @@ class DNGViT:
     epochs: tuple[int, ...] = option((), "epochs of the checkpoints to import; default: all")
 
 
-def read(config: DNGViT, source: Path, reading: Reading) -> Iterator[Imported | Skipped]:
+def read(config: DNGViT, source: Path, reading: ImportContext) -> Iterator[Imported | Skipped]:
     """Yield the transformers of a folder, ordered by model number, then by epoch.
 
     Raises:

@@ -26,7 +26,7 @@ from sneframe.config.schema import option
 from sneframe.errors import FileError, ZooError
 from sneframe.files import inside, read_state_dict
 from sneframe.files.network_reader import NetworkReader
-from sneframe.zoo.importer import Imported, Reading, Skipped, ZooImporter
+from sneframe.zoo.importer import ImportContext, Imported, Skipped, ZooImporter
 from sneframe.zoo.splits import NAMES
 from sneframe_importers.each import each_file, files_in, folder, one
 
@@ -61,7 +61,7 @@ class ListedINR:
     label: Any = None
 
 
-def read(config: DWSINR, source: Path, reading: Reading) -> Iterator[Imported | Skipped]:
+def read(config: DWSINR, source: Path, reading: ImportContext) -> Iterator[Imported | Skipped]:
     """Yield the INRs of a folder in the order of the JSON file, or ordered by name if there is no JSON file.
 
     Raises:

@@ -11,14 +11,14 @@ from torch import Tensor
 from sneframe.architecture import Architecture
 from sneframe.errors import ZooError
 from sneframe.files.network_reader import named
-from sneframe.zoo.importer import Imported, Reading, Skipped
+from sneframe.zoo.importer import ImportContext, Imported, Skipped
 from sneframe_importers.blocks import Opened, in_blocks, read_one
 
 T = TypeVar("T")
 
 
 def each_file(
-    files: Sequence[T], name: Callable[[T], str], opened: Opened[T], reading: Reading
+    files: Sequence[T], name: Callable[[T], str], opened: Opened[T], reading: ImportContext
 ) -> Iterator[Imported | Skipped]:
     """For each file, yield its networks, or a :class:`Skipped` with the reason why it cannot be read.
 

@@ -25,7 +25,7 @@ from sneframe.files.names import Renaming
 from sneframe.files.network_reader import NetworkReader
 from sneframe.files.safe_path import plain_spelling
 from sneframe.files.search import NetworkPath, PassedOver, networks_in
-from sneframe.zoo.importer import Ignored, Imported, Reading, Skipped, ZooImporter
+from sneframe.zoo.importer import Ignored, ImportContext, Imported, Skipped, ZooImporter
 from sneframe_importers.each import each_file, folder, one
 from sneframe_importers.properties_from import Properties, as_sources, find_properties
 from sneframe_importers.table import TableEntry
@@ -90,7 +90,7 @@ class Files:
     )
 
 
-def read(config: Files, source: Path, reading: Reading) -> Iterator[Imported | Skipped | Ignored]:
+def read(config: Files, source: Path, reading: ImportContext) -> Iterator[Imported | Skipped | Ignored]:
     """Yield the networks of a folder, one at a time, and a :class:`Skipped` for each file left out.
 
     The networks come in the order of the table. Without a table, they are ordered by file name.

@@ -26,7 +26,7 @@ from sneframe.config.schema import option
 from sneframe.errors import FileError, ZooError
 from sneframe.files import inside, read_torch
 from sneframe.files.network_reader import NetworkReader
-from sneframe.zoo.importer import Imported, Reading, Skipped, ZooImporter
+from sneframe.zoo.importer import ImportContext, Imported, Skipped, ZooImporter
 from sneframe_importers.each import each_file, folder, one
 
 CHECKPOINT = re.compile(r"checkpoint_0*(\d+)")
@@ -73,7 +73,7 @@ class SavedEpoch:
     metrics: Mapping[str, Any] = field(factory=dict)
 
 
-def read(config: ModelZoos, source: Path, reading: Reading) -> Iterator[Imported | Skipped]:
+def read(config: ModelZoos, source: Path, reading: ImportContext) -> Iterator[Imported | Skipped]:
     """Yield the checkpoints of all trials, ordered by the name of the trial, then by epoch.
 
     Raises:

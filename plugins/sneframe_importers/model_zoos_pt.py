@@ -23,7 +23,7 @@ from sneframe.config.schema import option
 from sneframe.errors import ArchitectureError, FileError, ZooError
 from sneframe.files import StoredTensor, Stub, read_all, read_stubbed
 from sneframe.files.network_reader import NetworkReader
-from sneframe.zoo.importer import Imported, Reading, Skipped, ZooImporter
+from sneframe.zoo.importer import ImportContext, Imported, Skipped, ZooImporter
 from sneframe.zoo.splits import TEST, TRAIN, VAL
 from sneframe_importers.each import one
 
@@ -58,7 +58,7 @@ class Piece:
     shape: tuple[int, ...]
 
 
-def read(config: ModelZoosPt, source: Path, reading: Reading) -> Iterator[Imported | Skipped]:
+def read(config: ModelZoosPt, source: Path, reading: ImportContext) -> Iterator[Imported | Skipped]:
     """Yield the networks of the training set, then of the validation set and of the test set.
 
     Raises:

@@ -18,7 +18,7 @@ from sneframe.config.schema import option
 from sneframe.errors import FileError
 from sneframe.files import inside, read_state_dict
 from sneframe.files.network_reader import NetworkReader
-from sneframe.zoo.importer import Imported, Reading, Skipped, ZooImporter
+from sneframe.zoo.importer import ImportContext, Imported, Skipped, ZooImporter
 from sneframe.zoo.splits import TEST, TRAIN, VAL
 from sneframe_importers.each import each_file, files_in, one
 
@@ -44,7 +44,7 @@ class NFNSiren:
     )
 
 
-def read(config: NFNSiren, source: Path, reading: Reading) -> Iterator[Imported | Skipped]:
+def read(config: NFNSiren, source: Path, reading: ImportContext) -> Iterator[Imported | Skipped]:
     """Yield the SIRENs of a folder, ordered by name.
 
     Raises:

@@ -26,7 +26,7 @@ from sneframe.config.schema import option
 from sneframe.errors import FileError, ZooError
 from sneframe.files import StoredTensor, inside, read_stubbed
 from sneframe.files.network_reader import NetworkReader
-from sneframe.zoo.importer import Imported, Reading, Skipped, ZooImporter
+from sneframe.zoo.importer import ImportContext, Imported, Skipped, ZooImporter
 from sneframe.zoo.splits import NAMES
 from sneframe_importers.each import each_file, files_in
 
@@ -42,7 +42,7 @@ class SANE:
     activation: str = option("relu", "activation after every layer but the last")
 
 
-def read(config: SANE, source: Path, reading: Reading) -> Iterator[Imported | Skipped]:
+def read(config: SANE, source: Path, reading: ImportContext) -> Iterator[Imported | Skipped]:
     """Yield the networks of all samples, ordered by folder and number.
 
     Raises:

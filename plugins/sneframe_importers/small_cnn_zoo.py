@@ -27,7 +27,7 @@ from sneframe.architecture import Architecture
 from sneframe.config.schema import option
 from sneframe.errors import ZooError
 from sneframe.symmetry.describe import describe
-from sneframe.zoo.importer import Imported, Reading, ZooImporter
+from sneframe.zoo.importer import ImportContext, Imported, ZooImporter
 from sneframe.zoo.splits import TEST, TRAIN, UNUSED, VAL
 from sneframe_importers.typed import ColumnSource, typed
 
@@ -83,7 +83,7 @@ class Variable:
         return rearrange(values, "n i o -> n o i") if len(self.shape) == 2 else values
 
 
-def read(config: SmallCNNZoo, source: Path, reading: Reading) -> Iterator[Imported]:
+def read(config: SmallCNNZoo, source: Path, reading: ImportContext) -> Iterator[Imported]:
     """Yield the networks of the zoo in blocks of rows. Within a block, networks are grouped by activation.
 
     Raises:

@@ -19,7 +19,7 @@ from sneframe.config.schema import option
 from sneframe.errors import FileError, ZooError
 from sneframe.files import StoredTensor, read_all, read_stubbed
 from sneframe.files.network_reader import NetworkReader
-from sneframe.zoo.importer import Imported, Reading, Skipped, ZooImporter
+from sneframe.zoo.importer import ImportContext, Imported, Skipped, ZooImporter
 from sneframe_importers.archive import open_entries
 from sneframe_importers.each import each_file, one
 from sneframe_importers.table import read_rows
@@ -39,7 +39,7 @@ class TransformerNFN:
     )
 
 
-def read(config: TransformerNFN, source: Path, reading: Reading) -> Iterator[Imported | Skipped]:
+def read(config: TransformerNFN, source: Path, reading: ImportContext) -> Iterator[Imported | Skipped]:
     """Yield the checkpoints that the metadata list, from a folder or from the published zip archive.
 
     Raises:

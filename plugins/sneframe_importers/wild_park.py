@@ -25,7 +25,7 @@ from sneframe.config.schema import option
 from sneframe.errors import FileError, ZooError
 from sneframe.files import StoredTensor, Stub, read_all, read_stubbed
 from sneframe.symmetry.describe import describe
-from sneframe.zoo.importer import Imported, Reading, Skipped, ZooImporter
+from sneframe.zoo.importer import ImportContext, Imported, Skipped, ZooImporter
 from sneframe.zoo.splits import NAMES
 from sneframe_importers.archive import Entries, open_entries
 from sneframe_importers.each import each_file, one
@@ -66,7 +66,7 @@ class ListedCheckpoint:
     score: float | None = None
 
 
-def read(config: WildPark, source: Path, reading: Reading) -> Iterator[Imported | Skipped]:
+def read(config: WildPark, source: Path, reading: ImportContext) -> Iterator[Imported | Skipped]:
     """Yield the checkpoints of a folder or zip archive.
 
     They have the order of the splits. Without splits, they are ordered by name.

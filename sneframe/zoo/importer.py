@@ -78,7 +78,7 @@ class Ignored:
 
 
 @frozen(kw_only=True, eq=False)
-class Reading:
+class ImportContext:
     """What the caller of an importer gives it besides the files.
 
     Args:
@@ -102,14 +102,14 @@ class ZooImporter:
         name: ``PLUGIN/NAME``, the name of the importer in the command ``sneframe zoo import NAME``.
         config: a frozen, keyword-only attrs class. Each field becomes an option of the command.
         read: a function that yields networks and skipped files, in an order that depends only on the files.
-            The function receives the config, the path to import from, and a :class:`Reading`.
+            The function receives the config, the path to import from, and a :class:`ImportContext`.
         engines: whether ``read`` reads files with any engine. If not, only the serial engine is accepted.
         help: one line that describes the importer in the help of the command line.
     """
 
     name: str
     config: type[Any]
-    read: Callable[[Any, Path, Reading], Iterator[Imported | Skipped | Ignored]]
+    read: Callable[[Any, Path, ImportContext], Iterator[Imported | Skipped | Ignored]]
     engines: bool = False
     help: str = field(default="")
 
@@ -199,7 +199,7 @@ def import_zoo(
         mixed_as_text=True,
     )
     listed = out.parent / f"{out.name}.skipped.csv"
-    how = partial(Reading, progress=progress, engine=engine)
+    how = partial(ImportContext, progress=progress, engine=engine)
     with writer as zoo, _items(importer, config, source, how(folder=zoo.scratch)) as items:
         for item in items:
             if isinstance(item, Skipped):
@@ -264,7 +264,7 @@ def preview(
         create(out, name=source.name, overwrite=overwrite)  # checks the path, and writes nothing yet
     engine, tally, skipped = engine_for(importer, engine), Tally(), []
     with TemporaryDirectory(prefix="sneframe-") as folder:
-        how = Reading(progress=progress, engine=engine, folder=Path(folder), weights=False)
+        how = ImportContext(progress=progress, engine=engine, folder=Path(folder), weights=False)
         with _items(importer, config, source, how) as items:
             for item in items:
                 if isinstance(item, Skipped):
@@ -296,7 +296,7 @@ def engine_for(importer: ZooImporter, engine: Engine | None) -> Engine:
 
 @contextmanager
 def _items(
-    importer: ZooImporter, config: Any, source: Path, reading: Reading
+    importer: ZooImporter, config: Any, source: Path, reading: ImportContext
 ) -> Iterator[Iterator[Imported | Skipped | Ignored]]:
     """Give what an importer reads. When the block ends, the importer stops, and so do its workers."""
     items = importer.read(config, source, reading)
