@@ -1,4 +1,4 @@
-"""Draws the pictures of the pages: ``python docs/draw.py`` writes concept.svg and flow.svg in docs/images.
+"""Draws the pictures of the pages: ``python docs/draw.py`` writes three of them into docs/images.
 
 The values in concept.svg are those of a network and a run. They lie in docs/images/concept.json, which
 ``python docs/draw.py RUN NETWORK_ID`` measures again; RUN is a folder of ``sneframe run --plugin sne``.
@@ -166,6 +166,40 @@ def flow() -> Drawing:
     return drawing
 
 
+# -- engines --------------------------------------------------------------------------------------------
+
+
+def engines() -> Drawing:
+    """Draw a command, its engine with the workers, and the folder that all of them share."""
+    drawing = Drawing(640, 330, "A command gives work to an engine, whose workers use a shared folder")
+    drawing.rectangle(10, 16, 170, 214, "card", radius=8)
+    drawing.text(95, 46, "command", "title middle")
+    for line, words in enumerate(
+        ("divides the work,", "shows the time left,", "writes the zoo,", "table or page")
+    ):
+        drawing.text(95, 78 + 22 * line, words, "quiet middle")
+    drawing.rectangle(262, 16, 368, 214, "part", radius=8)
+    drawing.text(446, 46, "engine", "title middle")
+    drawing.text(446, 68, "serial · process · ray", "mono quiet middle")
+    for worker in range(3):
+        x = 276 + 116 * worker
+        drawing.rectangle(x, 84, 108, 72, "card", radius=6)
+        drawing.text(x + 54, 112, "worker", "middle")
+        drawing.text(x + 54, 134, "one call", "quiet middle")
+        drawing.arrow([(x + 54, 156), (x + 54, 177)])
+        drawing.rectangle(x, 178, 108, 38, "card", radius=6)
+        drawing.text(x + 54, 202, "cell's process", "quiet middle")
+    drawing.arrow([(180, 96), (262, 96)])
+    drawing.text(221, 86, "paths", "mono middle")
+    drawing.arrow([(262, 150), (180, 150)])
+    drawing.text(221, 172, "results", "mono middle")
+    drawing.rectangle(10, 266, 620, 48, "card", radius=8)
+    drawing.text(320, 296, "shared folder: zoos, files of networks, runs, cells and their locks", "middle")
+    drawing.arrow([(95, 230), (95, 266)])
+    drawing.arrow([(446, 230), (446, 266)])
+    return drawing
+
+
 # -- the values of concept.svg --------------------------------------------------------------------------
 
 
@@ -210,7 +244,11 @@ def rounded(values: Any) -> Any:
 def drawings() -> dict[Path, Drawing]:
     """Return each picture and the file that it belongs to."""
     measured = json.loads(VALUES.read_text(encoding="utf-8"))
-    return {IMAGES / "concept.svg": concept(measured), IMAGES / "flow.svg": flow()}
+    return {
+        IMAGES / "concept.svg": concept(measured),
+        IMAGES / "flow.svg": flow(),
+        IMAGES / "engines.svg": engines(),
+    }
 
 
 if __name__ == "__main__":

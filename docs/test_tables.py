@@ -34,7 +34,7 @@ def test_beyond_leaves_known_options_out():
     own = list(tables.without(contrastive, logit))
     assert [row[0] for row in own] == ["`temperature`", "`projection`"]
     shared = [row[0] for row in tables.command_rows("zoo build")]
-    assert shared == ["`--out`", "`--engine`", "`--workers`"]
+    assert shared == ["`--out`", "`--engine`", "`--workers`", "`--address`"]
 
 
 def test_default_of_an_option():

@@ -32,6 +32,11 @@ def prepare(device: str, precision: str) -> Accelerator:
     return Accelerator(cpu=cpu, mixed_precision=precision)
 
 
+def is_main_process() -> bool:
+    """Return whether this process is the first of those that accelerate started, or the only one."""
+    return bool(PartialState().is_main_process)
+
+
 def missing_processes(accelerator: Accelerator) -> str | None:
     """If accelerate was asked for several processes but started only this one, return a line that says so.
 

@@ -10,6 +10,8 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from sneframe.config.schema import option
 from sneframe.errors import ArchitectureError, FileError, ZooError
 from sneframe.files import inside, read_state_dict
 from sneframe.symmetry.describe import describe
-from sneframe.zoo.importer import Imported, Skipped, ZooImporter
+from sneframe.zoo.importer import ImportContext, Imported, Skipped, ZooImporter
 from sneframe_importers.each import each_file, files_in, one
 
 NAME = re.compile(r"model_(\d+)_(\d+)\.pth")
@@ -37,7 +39,7 @@ class DNGViT:
     epochs: tuple[int, ...] = option((), "epochs of the checkpoints to import; default: all")
 
 
-def read(config: DNGViT, source: Path, progress: Callable[[int, int], None]) -> Iterator[Imported | Skipped]:
+def read(config: DNGViT, source: Path, reading: ImportContext) -> Iterator[Imported | Skipped]:
     """Yield the transformers of a folder, ordered by model number, then by epoch.
 
     Raises:
@@ -47,6 +49,14 @@ def read(config: DNGViT, source: Path, progress: Callable[[int, int], None]) -> 
     names = sorted(files_in(source, "model_*_*.pth"), key=_numbers)
     if config.epochs:
         names = [name for name in names if _numbers(name)[1] in config.epochs]
+    yield from each_file(names, str, partial(_opened, config, source, results), reading)
+
+
+@contextmanager
+def _opened(
+    config: DNGViT, source: Path, results: Mapping[tuple[int, int], Mapping[str, float]]
+) -> Iterator[Callable[[str], Imported]]:
+    """Give the function that reads the checkpoint of a name."""
     known: dict[tuple[Any, ...], Architecture] = {}
 
     def make(name: str) -> Imported:
@@ -61,13 +71,14 @@ def read(config: DNGViT, source: Path, progress: Callable[[int, int], None]) -> 
         properties = {**results[number, epoch], "epoch": epoch}
         return one(name, known[key], tensors, properties, group=number)
 
-    yield from each_file(names, str, make, progress)
+    yield make
 
 
 IMPORTER = ZooImporter(
     name="importers/dng-vit",
     config=DNGViT,
     read=read,
+    engines=True,
     help="Vision transformers of DNG: a folder with vit_models/ and stat/.",
 )
 

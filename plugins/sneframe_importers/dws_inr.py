@@ -13,7 +13,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
+from contextlib import contextmanager
+from functools import lru_cache, partial
+from operator import attrgetter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -24,7 +26,7 @@ from sneframe.config.schema import option
 from sneframe.errors import FileError, ZooError
 from sneframe.files import inside, read_state_dict
 from sneframe.files.network_reader import NetworkReader
-from sneframe.zoo.importer import Imported, Skipped, ZooImporter
+from sneframe.zoo.importer import ImportContext, Imported, Skipped, ZooImporter
 from sneframe.zoo.splits import NAMES
 from sneframe_importers.each import each_file, files_in, folder, one
 
@@ -59,17 +61,23 @@ class ListedINR:
     label: Any = None
 
 
-def read(config: DWSINR, source: Path, progress: Callable[[int, int], None]) -> Iterator[Imported | Skipped]:
+def read(config: DWSINR, source: Path, reading: ImportContext) -> Iterator[Imported | Skipped]:
     """Yield the INRs of a folder in the order of the JSON file, or ordered by name if there is no JSON file.
 
     Raises:
         ZooError: the folder has no INR, or the JSON file is missing or damaged.
     """
-    reader = NetworkReader(activation="sine:30", published=True)
     if config.split is None:
         inrs = [ListedINR(file=name, part=_part(name)) for name in files_in(source, "*.pth")]
     else:
         inrs = _listed(config.split, folder(source))
+    yield from each_file(inrs, attrgetter("file"), partial(_opened, source), reading)
+
+
+@contextmanager
+def _opened(source: Path) -> Iterator[Callable[[ListedINR], Imported]]:
+    """Give the function that reads an INR."""
+    reader = NetworkReader(activation="sine:30", published=True)
 
     def make(inr: ListedINR) -> Imported:
         state = read_state_dict(inside(source, inr.file))
@@ -82,13 +90,14 @@ def read(config: DWSINR, source: Path, progress: Callable[[int, int], None]) -> 
         architecture = _with_offset(reader.describe(tensors))
         return one(inr.file, architecture, tensors, properties, group=str(group), splits=splits)
 
-    yield from each_file(inrs, lambda inr: inr.file, make, progress)
+    yield make
 
 
 IMPORTER = ZooImporter(
     name="importers/dws-inr",
     config=DWSINR,
     read=read,
+    engines=True,
     help="INRs of DWSNets, of MNIST or Fashion-MNIST images or of sine waves.",
 )
 

@@ -1,4 +1,4 @@
-"""Import files one after the other. A file that cannot be read is skipped, and the reason is recorded."""
+"""Import files one by one. A file that cannot be read is skipped, and the reason is recorded."""
 
 from __future__ import annotations
 
@@ -9,41 +9,39 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from sneframe.architecture import Architecture
-from sneframe.errors import ArchitectureError, FileError, ZooError
+from sneframe.errors import ZooError
 from sneframe.files.network_reader import named
-from sneframe.zoo.importer import Imported, Skipped
+from sneframe.zoo.importer import ImportContext, Imported, Skipped
+from sneframe_importers.blocks import Opened, in_blocks, read_one
 
 T = TypeVar("T")
 
 
 def each_file(
-    files: Sequence[T],
-    name: Callable[[T], str],
-    make: Callable[[T], Imported],
-    progress: Callable[[int, int], None],
+    files: Sequence[T], name: Callable[[T], str], opened: Opened[T], reading: ImportContext
 ) -> Iterator[Imported | Skipped]:
     """For each file, yield its networks, or a :class:`Skipped` with the reason why it cannot be read.
+
+    The order is that of the files, whichever engine reads them. All arguments must be picklable, so that
+    workers of an engine can have them.
 
     Args:
         files: the files, in the order of the zoo.
         name: a function that returns the name of a file.
-        make: a function that reads a file. If it raises a :class:`~sneframe.errors.FileError` or an
-            :class:`~sneframe.errors.ArchitectureError`, the file is skipped.
-        progress: a function that is called with (files done, all files).
+        opened: a function without arguments that returns a context manager, which gives the function that
+            reads a file. If the function raises a :class:`~sneframe.errors.FileError` or an
+            :class:`~sneframe.errors.ArchitectureError`, the file is skipped. Each worker opens it once, so
+            what the function remembers serves many files.
+        reading: where files are read, and a function that is called with (files done, all files).
     """
-    for done, file in enumerate(files):
-        progress(done, len(files))
-        try:
-            yield make(file)
-        except (FileError, ArchitectureError) as error:
-            yield Skipped(source=name(file), reason=_reason(str(error), name(file)))
-    progress(len(files), len(files))
-
-
-def _reason(message: str, name: str) -> str:
-    """Return an error message without the leading path. The list of skips has a column for the path."""
-    before, path, rest = message.partition(f"{name}: ")
-    return rest if path and ": " not in before else message
+    if reading.engine.name == "serial":
+        with opened() as read:
+            for done, file in enumerate(files):
+                reading.progress(done, len(files))
+                yield read_one(file, name, read)
+    else:
+        yield from in_blocks(files, name, opened, reading)
+    reading.progress(len(files), len(files))
 
 
 def one(

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal, final
 
-from attrs import evolve, frozen
+from attrs import asdict, evolve, frozen
 
 from sneframe import plugins
 from sneframe.config.schema import option
@@ -20,10 +23,9 @@ from sneframe.files import inside
 from sneframe.files.module_factory import Factory, as_words
 from sneframe.files.names import Renaming
 from sneframe.files.network_reader import NetworkReader
-from sneframe.files.reader import FileReader
 from sneframe.files.safe_path import plain_spelling
 from sneframe.files.search import NetworkPath, PassedOver, networks_in
-from sneframe.zoo.importer import Ignored, Imported, Skipped, ZooImporter
+from sneframe.zoo.importer import Ignored, ImportContext, Imported, Skipped, ZooImporter
 from sneframe_importers.each import each_file, folder, one
 from sneframe_importers.properties_from import Properties, as_sources, find_properties
 from sneframe_importers.table import TableEntry
@@ -88,9 +90,7 @@ class Files:
     )
 
 
-def read(
-    config: Files, source: Path, progress: Callable[[int, int], None]
-) -> Iterator[Imported | Skipped | Ignored]:
+def read(config: Files, source: Path, reading: ImportContext) -> Iterator[Imported | Skipped | Ignored]:
     """Yield the networks of a folder, one at a time, and a :class:`Skipped` for each file left out.
 
     The networks come in the order of the table. Without a table, they are ordered by file name.
@@ -99,11 +99,10 @@ def read(
         ZooError: there is no such folder, no file reader recognises a file in the folder, or a table cannot
             be read.
     """
-    readers = plugins.readers(config.reader)
-    found = list(networks_in(folder(source), readers))
+    found = list(networks_in(folder(source), plugins.readers(config.reader)))
     names = [each.name for each in found if isinstance(each, NetworkPath)]
-    found_properties = find_properties(config.properties_from, config.group_from, source, names)
-    if not names and not found_properties.tables:
+    properties = find_properties(config.properties_from, config.group_from, source, names)
+    if not names and not properties.tables:
         why = (each for each in found if isinstance(each, PassedOver) and each.reason)
         reason = next((f"; {each.name}: {each.reason}" for each in why), "")
         raise ZooError(f"{source}: no file reader recognises a file in this folder{reason}")
@@ -112,12 +111,16 @@ def read(
             yield Skipped(source=each.name, reason=each.reason)
         elif isinstance(each, PassedOver) and not each.is_part:
             yield Ignored(source=each.name)
-    entries = found_properties.entries
-    files = _Files(config, source, readers, found_properties)
-    files.warn_unused_patterns([source / entry.file for entry in entries])
-    yield from each_file(entries, lambda entry: entry.file, files.imported, progress)
-    files.warn_unused_options()
-    if tables := found_properties.tables:
+    entries = properties.entries
+    _warn_unused_patterns(config, source, [source / entry.file for entry in entries])
+    opened = partial(_opened, config, source, evolve(properties, entries=()))
+    effects = _Effects()
+    for item in each_file(entries, attrgetter("file"), opened, reading):
+        if isinstance(item, FileImported):
+            effects.add(item)
+        yield item
+    effects.warn_unused(config, properties)
+    if tables := properties.tables:
         listed = {plain_spelling(entry.file) for entry in entries}
         for name in names:
             if plain_spelling(name) not in listed:
@@ -125,89 +128,121 @@ def read(
                 yield Skipped(source=name, reason=reason)
 
 
-@final
-class _Files:
-    """Reads the networks in files, and remembers which options had an effect.
+@frozen(kw_only=True, eq=False)
+class FileImported(Imported):
+    """A network, and which options of the import had an effect on it.
 
     Args:
-        config: the options of the import.
-        source: the folder.
-        readers: the file readers.
-        found: the properties of the networks.
+        renamed: whether an option has changed the name of a tensor.
+        grouped: whether an option, a table or the file gives the run group.
+        names: the names of the properties that were found, with or without a value.
     """
 
-    def __init__(self, config: Files, source: Path, readers: Sequence[FileReader], found: Properties) -> None:
-        self._config, self._source, self._found = config, source, found
-        self._reader = NetworkReader(
-            module=Factory(config.module, source) if config.module else None,
-            key=config.key,
-            activation=config.activation,
-            flatten=config.flatten,
-            trust_names=config.trust_names,
-            renaming=Renaming.parse(config.strip_prefix, config.rename),
-            dtype=config.dtype,
-            readers=readers,
-        )
-        self._renamed = False
+    renamed: bool
+    grouped: bool
+    names: tuple[str, ...]
+
+
+@contextmanager
+def _opened(
+    config: Files, source: Path, properties: Properties
+) -> Iterator[Callable[[TableEntry], FileImported]]:
+    """Give the function that reads the network in the file of an entry."""
+    reader = NetworkReader(
+        module=_factory(config, source),
+        key=config.key,
+        activation=config.activation,
+        flatten=config.flatten,
+        trust_names=config.trust_names,
+        renaming=Renaming.parse(config.strip_prefix, config.rename),
+        dtype=config.dtype,
+        readers=plugins.readers(config.reader),
+    )
+    yield partial(_imported, source=source, reader=reader, found=properties)
+
+
+def _factory(config: Files, source: Path) -> Factory | None:
+    return Factory(config.module, source) if config.module else None
+
+
+def _imported(entry: TableEntry, *, source: Path, reader: NetworkReader, found: Properties) -> FileImported:
+    """Return the network in the file of an entry, with its architecture, properties and run group.
+
+    Raises:
+        FileError, ArchitectureError: the network cannot be read or described.
+        ConfigError: the module factory fails.
+    """
+    path = inside(source, entry.file, folders=True)
+    network = reader.read(path)
+    properties = found.of(entry.file, network)
+    group = found.group(entry, properties)
+    if group is None and network.content is not None:
+        group = network.content.group
+    try:
+        architecture = reader.describe(network.tensors, properties, content=network.content, path=path)
+    except ConfigError as error:
+        raise ConfigError(f"{entry.file}: {error}") from error
+    splits = {} if entry.split is None else {"table": entry.split}
+    stored = found.stored(properties)
+    made = one(entry.file, architecture, network.tensors, stored, group=group, splits=splits)
+    notes = network.notes
+    graph = network.content is not None and network.content.module is not None
+    if reader.module is not None and not graph and not reader.module.serves(path):
+        notes = (*notes, "described without code, because no --module matches its path")
+    return FileImported(
+        **asdict(evolve(made, reader=network.reader, notes=notes), recurse=False),
+        renamed=network.renamed,
+        grouped=group is not None,
+        names=tuple(properties),
+    )
+
+
+def _warn_unused_patterns(config: Files, source: Path, paths: Sequence[Path]) -> None:
+    """Warn about each pattern of ``--module`` that selects none of the paths.
+
+    Raises:
+        ConfigError: a module factory cannot be imported.
+    """
+    factory = _factory(config, source)
+    for pattern in factory.unused(paths) if factory is not None else ():
+        warnings.warn(f"--module {pattern}=…: no file has a path like this pattern", stacklevel=3)
+
+
+@final
+class _Effects:
+    """Remembers which options had an effect on the networks that were read."""
+
+    def __init__(self) -> None:
         self._networks = 0
+        self._renamed = False
+        self._names: set[str] = set()
         self._without_group: list[str] = []
 
-    def imported(self, entry: TableEntry) -> Imported:
-        """Return the network in the file of an entry, with its architecture, properties and run group.
-
-        Raises:
-            FileError, ArchitectureError: the network cannot be read or described.
-            ConfigError: the module factory fails.
-        """
-        path = inside(self._source, entry.file, folders=True)
-        network = self._reader.read(path)
-        properties = self._found.of(entry.file, network)
-        group = self._found.group(entry, properties)
-        if group is None and network.content is not None:
-            group = network.content.group
-        try:
-            architecture = self._reader.describe(
-                network.tensors, properties, content=network.content, path=path
-            )
-        except ConfigError as error:
-            raise ConfigError(f"{entry.file}: {error}") from error
-        splits = {} if entry.split is None else {"table": entry.split}
-        stored = self._found.stored(properties)
-        made = one(entry.file, architecture, network.tensors, stored, group=group, splits=splits)
-        notes = network.notes
-        graph = network.content is not None and network.content.module is not None
-        module = self._reader.module
-        if module is not None and not graph and not module.serves(path):
-            notes = (*notes, "described without code, because no --module matches its path")
+    def add(self, item: FileImported) -> None:
+        """Take note of one network."""
         self._networks += 1
-        self._renamed = self._renamed or network.renamed
-        if group is None:
-            self._without_group.append(entry.file)
-        return evolve(made, reader=network.reader, notes=notes)
+        self._renamed = self._renamed or item.renamed
+        self._names.update(item.names)
+        if not item.grouped:
+            self._without_group.append(item.source)
 
-    def warn_unused_patterns(self, paths: Sequence[Path]) -> None:
-        """Warn about each pattern of ``--module`` that selects none of the paths."""
-        if self._reader.module is not None:
-            for pattern in self._reader.module.unused(paths):
-                warnings.warn(f"--module {pattern}=…: no file has a path like this pattern", stacklevel=3)
-
-    def warn_unused_options(self) -> None:
-        """Warn about options that had no effect on the networks that were read.
+    def warn_unused(self, config: Files, properties: Properties) -> None:
+        """Warn about options that had no effect on the networks.
 
         Raises:
             ZooError: ``--group-from`` names a property that no network has.
         """
-        config, found = self._config, self._found
         if (config.strip_prefix or config.rename) and not self._renamed:
             warnings.warn("--strip-prefix and --rename changed the name of no tensor", stacklevel=3)
-        found.check_group({name for each in found.sources for name in each.names})
-        if found.group_from is not None:
-            found.group_from.check_values(self._without_group, self._networks)
+        properties.check_group(self._names.union(*(source.names for source in properties.sources)))
+        if properties.group_from is not None:
+            properties.group_from.check_values(self._without_group, self._networks)
 
 
 IMPORTER = ZooImporter(
     name="importers/files",
     config=Files,
     read=read,
+    engines=True,
     help="A folder of networks in any format that a file reader recognises (`sneframe readers`).",
 )

@@ -14,6 +14,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,7 @@ from sneframe.config.schema import option
 from sneframe.errors import FileError, ZooError
 from sneframe.files import inside, read_torch
 from sneframe.files.network_reader import NetworkReader
-from sneframe.zoo.importer import Imported, Skipped, ZooImporter
+from sneframe.zoo.importer import ImportContext, Imported, Skipped, ZooImporter
 from sneframe_importers.each import each_file, folder, one
 
 CHECKPOINT = re.compile(r"checkpoint_0*(\d+)")
@@ -70,15 +73,12 @@ class SavedEpoch:
     metrics: Mapping[str, Any] = field(factory=dict)
 
 
-def read(
-    config: ModelZoos, source: Path, progress: Callable[[int, int], None]
-) -> Iterator[Imported | Skipped]:
+def read(config: ModelZoos, source: Path, reading: ImportContext) -> Iterator[Imported | Skipped]:
     """Yield the checkpoints of all trials, ordered by the name of the trial, then by epoch.
 
     Raises:
         ZooError: there is no such folder, or the folder has no trial.
     """
-    chains, others = NetworkReader(flatten="channels_first", published=True), NetworkReader()
     checkpoints: list[SavedEpoch] = []
     for params in _settings_files(folder(source)):
         try:
@@ -92,6 +92,13 @@ def read(
         )
     if config.epochs:
         checkpoints = [each for each in checkpoints if each.epoch in config.epochs]
+    yield from each_file(checkpoints, attrgetter("file"), partial(_opened, source), reading)
+
+
+@contextmanager
+def _opened(source: Path) -> Iterator[Callable[[SavedEpoch], Imported]]:
+    """Give the function that reads a checkpoint."""
+    chains, others = NetworkReader(flatten="channels_first", published=True), NetworkReader()
 
     def make(checkpoint: SavedEpoch) -> Imported:
         tensors = read_torch(inside(source, checkpoint.file)).tensors
@@ -103,13 +110,14 @@ def read(
         properties = {**checkpoint.settings, **checkpoint.metrics, "epoch": checkpoint.epoch}
         return one(checkpoint.file, architecture, weights, properties, group=checkpoint.trial)
 
-    yield from each_file(checkpoints, lambda each: each.file, make, progress)
+    yield make
 
 
 IMPORTER = ZooImporter(
     name="importers/model-zoos",
     config=ModelZoos,
     read=read,
+    engines=True,
     help="A model zoo of Schürholt et al., as folders of Ray Tune: params.json, result.json, "
     "checkpoint_N/checkpoints.",
 )

@@ -10,7 +10,7 @@ layers before it, because the starts published for Google's zoos are wrong for t
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from sneframe.config.schema import option
 from sneframe.errors import ArchitectureError, FileError, ZooError
 from sneframe.files import StoredTensor, Stub, read_all, read_stubbed
 from sneframe.files.network_reader import NetworkReader
-from sneframe.zoo.importer import Imported, Skipped, ZooImporter
+from sneframe.zoo.importer import ImportContext, Imported, Skipped, ZooImporter
 from sneframe.zoo.splits import TEST, TRAIN, VAL
 from sneframe_importers.each import one
 
@@ -58,9 +58,7 @@ class Piece:
     shape: tuple[int, ...]
 
 
-def read(
-    config: ModelZoosPt, source: Path, progress: Callable[[int, int], None]
-) -> Iterator[Imported | Skipped]:
+def read(config: ModelZoosPt, source: Path, reading: ImportContext) -> Iterator[Imported | Skipped]:
     """Yield the networks of the training set, then of the validation set and of the test set.
 
     Raises:
@@ -86,7 +84,7 @@ def read(
         weights, properties = _weights(attributes, name, source), _properties(attributes)
         runs = next((attributes[key] for key in RUNS if _is_list(attributes.get(key), counts[name])), None)
         for number in range(counts[name]):
-            progress(done, sum(counts.values()))
+            reading.progress(done, sum(counts.values()))
             done += 1
             what = f"{name}[{number}]"
             try:
@@ -105,7 +103,7 @@ def read(
                 )
             except (FileError, ArchitectureError) as error:
                 yield Skipped(source=what, reason=str(error))
-    progress(done, sum(counts.values()))
+    reading.progress(done, sum(counts.values()))
 
 
 IMPORTER = ZooImporter(

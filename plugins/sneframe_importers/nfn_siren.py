@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from attrs import frozen
@@ -16,7 +18,7 @@ from sneframe.config.schema import option
 from sneframe.errors import FileError
 from sneframe.files import inside, read_state_dict
 from sneframe.files.network_reader import NetworkReader
-from sneframe.zoo.importer import Imported, Skipped, ZooImporter
+from sneframe.zoo.importer import ImportContext, Imported, Skipped, ZooImporter
 from sneframe.zoo.splits import TEST, TRAIN, VAL
 from sneframe_importers.each import each_file, files_in, one
 
@@ -42,18 +44,22 @@ class NFNSiren:
     )
 
 
-def read(
-    config: NFNSiren, source: Path, progress: Callable[[int, int], None]
-) -> Iterator[Imported | Skipped]:
+def read(config: NFNSiren, source: Path, reading: ImportContext) -> Iterator[Imported | Skipped]:
     """Yield the SIRENs of a folder, ordered by name.
 
     Raises:
         ZooError: there is no such folder, or the folder has no SIREN.
     """
-    reader = NetworkReader(activation="sine:30", published=True)
     names = files_in(source, "net*.pth")
     if not config.views:
         names = [name for name in names if "aug" not in Path(name).parent.name]
+    yield from each_file(names, str, partial(_opened, config, source), reading)
+
+
+@contextmanager
+def _opened(config: NFNSiren, source: Path) -> Iterator[Callable[[str], Imported]]:
+    """Give the function that reads the SIREN in the file of a name."""
+    reader = NetworkReader(activation="sine:30", published=True)
 
     def make(name: str) -> Imported:
         path = Path(name)
@@ -74,12 +80,13 @@ def read(
             name, reader.describe(tensors), tensors, properties, group=number, splits={"published": part}
         )
 
-    yield from each_file(names, str, make, progress)
+    yield make
 
 
 IMPORTER = ZooImporter(
     name="importers/nfn-siren",
     config=NFNSiren,
     read=read,
+    engines=True,
     help="SIRENs of NFN, of MNIST, Fashion-MNIST or CIFAR-10 images.",
 )

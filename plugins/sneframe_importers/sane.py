@@ -12,6 +12,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,12 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
+from sneframe.architecture import Architecture
 from sneframe.config.schema import option
 from sneframe.errors import FileError, ZooError
 from sneframe.files import StoredTensor, inside, read_stubbed
 from sneframe.files.network_reader import NetworkReader
-from sneframe.zoo.importer import Imported, Skipped, ZooImporter
+from sneframe.zoo.importer import ImportContext, Imported, Skipped, ZooImporter
 from sneframe.zoo.splits import NAMES
 from sneframe_importers.each import each_file, files_in
 
@@ -39,7 +42,7 @@ class SANE:
     activation: str = option("relu", "activation after every layer but the last")
 
 
-def read(config: SANE, source: Path, progress: Callable[[int, int], None]) -> Iterator[Imported | Skipped]:
+def read(config: SANE, source: Path, reading: ImportContext) -> Iterator[Imported | Skipped]:
     """Yield the networks of all samples, ordered by folder and number.
 
     Raises:
@@ -55,6 +58,19 @@ def read(config: SANE, source: Path, progress: Callable[[int, int], None]) -> It
     architecture = reader.describe(like)
     names = sorted(files_in(source, "sample_*.pt"), key=_folder_and_number)
     scales = {part: _scales(source, part) for part in NAMES}
+    opened = partial(_opened, source, layers=layers, architecture=architecture, scales=scales)
+    yield from each_file(names, str, opened, reading)
+
+
+@contextmanager
+def _opened(
+    source: Path,
+    *,
+    layers: Mapping[str, Mapping[str, torch.Size]],
+    architecture: Architecture,
+    scales: Mapping[str, Mapping[int, tuple[float, float]]],
+) -> Iterator[Callable[[str], Imported]]:
+    """Give the function that reads the sample in the file of a name."""
 
     def make(name: str) -> Imported:
         match = FOLDER.search(name)
@@ -84,13 +100,14 @@ def read(config: SANE, source: Path, progress: Callable[[int, int], None]) -> It
             splits={} if part is None else {"published": [NAMES.index(part)] * len(stacked)},
         )
 
-    yield from each_file(names, str, make, progress)
+    yield make
 
 
 IMPORTER = ZooImporter(
     name="importers/sane",
     config=SANE,
     read=read,
+    engines=True,
     help="Tokens of SANE: a folder with dataset_torch.{trainset,valset,testset}/sample_N.pt.",
 )
 

@@ -27,7 +27,7 @@ from sneframe.architecture import Architecture
 from sneframe.config.schema import option
 from sneframe.errors import ZooError
 from sneframe.symmetry.describe import describe
-from sneframe.zoo.importer import Imported, ZooImporter
+from sneframe.zoo.importer import ImportContext, Imported, ZooImporter
 from sneframe.zoo.splits import TEST, TRAIN, UNUSED, VAL
 from sneframe_importers.typed import ColumnSource, typed
 
@@ -83,7 +83,7 @@ class Variable:
         return rearrange(values, "n i o -> n o i") if len(self.shape) == 2 else values
 
 
-def read(config: SmallCNNZoo, source: Path, progress: Callable[[int, int], None]) -> Iterator[Imported]:
+def read(config: SmallCNNZoo, source: Path, reading: ImportContext) -> Iterator[Imported]:
     """Yield the networks of the zoo in blocks of rows. Within a block, networks are grouped by activation.
 
     Raises:
@@ -102,7 +102,7 @@ def read(config: SmallCNNZoo, source: Path, progress: Callable[[int, int], None]
         )
     architectures: dict[str, Architecture] = {}
     for start in range(0, len(steps), BLOCK):
-        progress(start, len(steps))
+        reading.progress(start, len(steps))
         rows = start + np.flatnonzero(wanted[start : start + BLOCK])
         if not len(rows):
             continue
@@ -124,7 +124,7 @@ def read(config: SmallCNNZoo, source: Path, progress: Callable[[int, int], None]
                 groups=[metrics["modeldir"][row] for row in rows[here]],
                 splits={} if published is None else {SPLIT: published[rows[here]]},
             )
-    progress(len(steps), len(steps))
+    reading.progress(len(steps), len(steps))
 
 
 IMPORTER = ZooImporter(

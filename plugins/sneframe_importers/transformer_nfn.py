@@ -7,6 +7,8 @@ checkpoint.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,7 +19,7 @@ from sneframe.config.schema import option
 from sneframe.errors import FileError, ZooError
 from sneframe.files import StoredTensor, read_all, read_stubbed
 from sneframe.files.network_reader import NetworkReader
-from sneframe.zoo.importer import Imported, Skipped, ZooImporter
+from sneframe.zoo.importer import ImportContext, Imported, Skipped, ZooImporter
 from sneframe_importers.archive import open_entries
 from sneframe_importers.each import each_file, one
 from sneframe_importers.table import read_rows
@@ -37,9 +39,7 @@ class TransformerNFN:
     )
 
 
-def read(
-    config: TransformerNFN, source: Path, progress: Callable[[int, int], None]
-) -> Iterator[Imported | Skipped]:
+def read(config: TransformerNFN, source: Path, reading: ImportContext) -> Iterator[Imported | Skipped]:
     """Yield the checkpoints that the metadata list, from a folder or from the published zip archive.
 
     Raises:
@@ -55,12 +55,22 @@ def read(
             raise ZooError(
                 f"{config.metadata}: there is no checkpoint of epoch {', '.join(map(str, config.epochs))}"
             )
+    yield from each_file(rows, _name, partial(_opened, source), reading)
+
+
+@contextmanager
+def _opened(source: Path) -> Iterator[Callable[[Mapping[str, Any]], Imported]]:
+    """Give the function that reads the checkpoint in a row of the metadata.
+
+    Raises:
+        ZooError: the archive cannot be read.
+    """
     reader = NetworkReader()
     with open_entries(source) as entries:
         paths = {PurePosixPath(name).name: name for name in entries.names()}
 
         def make(row: Mapping[str, Any]) -> Imported:
-            name = PurePosixPath(str(row[FILE])).name
+            name = _name(row)
             if name not in paths:
                 raise FileError("the folder or archive has no file of this name")
             content = read_stubbed(entries.open(paths[name]), Path(name))
@@ -72,13 +82,19 @@ def read(
             }
             return one(name, reader.describe(tensors), tensors, properties, group=name.partition("_")[0])
 
-        yield from each_file(rows, lambda row: PurePosixPath(str(row[FILE])).name, make, progress)
+        yield make
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    """Return the name of the checkpoint in a row of the metadata, without its folder."""
+    return PurePosixPath(str(row[FILE])).name
 
 
 IMPORTER = ZooImporter(
     name="importers/transformer-nfn",
     config=TransformerNFN,
     read=read,
+    engines=True,
     help="The Small Transformer Zoo of Transformer-NFN: a zip archive or a folder, and its metadata.",
 )
 

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from operator import attrgetter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -22,7 +25,7 @@ from sneframe.config.schema import option
 from sneframe.errors import FileError, ZooError
 from sneframe.files import StoredTensor, Stub, read_all, read_stubbed
 from sneframe.symmetry.describe import describe
-from sneframe.zoo.importer import Imported, Skipped, ZooImporter
+from sneframe.zoo.importer import ImportContext, Imported, Skipped, ZooImporter
 from sneframe.zoo.splits import NAMES
 from sneframe_importers.archive import Entries, open_entries
 from sneframe_importers.each import each_file, one
@@ -63,9 +66,7 @@ class ListedCheckpoint:
     score: float | None = None
 
 
-def read(
-    config: WildPark, source: Path, progress: Callable[[int, int], None]
-) -> Iterator[Imported | Skipped]:
+def read(config: WildPark, source: Path, reading: ImportContext) -> Iterator[Imported | Skipped]:
     """Yield the checkpoints of a folder or zip archive.
 
     They have the order of the splits. Without splits, they are ordered by name.
@@ -75,21 +76,31 @@ def read(
     """
     with open_entries(source) as entries:
         names = [name for name in entries.names() if PurePosixPath(name).name == "checkpoint.pt"]
-        if not names:
-            raise ZooError(f"{source}: there is no checkpoint.pt in this folder or archive")
-        checkpoints = [ListedCheckpoint(file=name) for name in names]
-        if config.split is not None:
-            checkpoints = _listed(config.split, names)
-        known: dict[tuple[Any, ...], Architecture] = {}
-        yield from each_file(
-            checkpoints, lambda each: each.file, lambda each: _network(each, entries, known), progress
-        )
+    if not names:
+        raise ZooError(f"{source}: there is no checkpoint.pt in this folder or archive")
+    checkpoints = [ListedCheckpoint(file=name) for name in names]
+    if config.split is not None:
+        checkpoints = _listed(config.split, names)
+    yield from each_file(checkpoints, attrgetter("file"), partial(_opened, source), reading)
+
+
+@contextmanager
+def _opened(source: Path) -> Iterator[Callable[[ListedCheckpoint], Imported]]:
+    """Give the function that reads a checkpoint.
+
+    Raises:
+        ZooError: the archive cannot be read.
+    """
+    known: dict[tuple[Any, ...], Architecture] = {}
+    with open_entries(source) as entries:
+        yield partial(_network, entries=entries, known=known)
 
 
 IMPORTER = ZooImporter(
     name="importers/wild-park",
     config=WildPark,
     read=read,
+    engines=True,
     help="The CNN Wild Park: its zip archive, or the folder in it.",
 )
 

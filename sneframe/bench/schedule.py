@@ -21,7 +21,8 @@ from sneframe.bench.cell import Cell
 from sneframe.bench.finished import Policy, look
 from sneframe.bench.source import sources
 from sneframe.bench.worker import Note, run_cell
-from sneframe.engine import Engine, cores
+from sneframe.engine import Engine
+from sneframe.errors import MachineError
 from sneframe.progress import Reporter
 
 #: A cell whose process is killed runs once more: when other cells have ended, memory may suffice.
@@ -107,6 +108,9 @@ def run_alone(
         policy: which finished cells are run again.
         threads: ``OMP_NUM_THREADS`` of the cell's process; None for that of this process.
         note: receives the key of the cell, and its progress.
+
+    Raises:
+        MachineError: the cell cannot be locked, or its result cannot be written.
     """
     with _locked(folder / f".{cell.key}.lock") as free:
         if not free:
@@ -131,12 +135,12 @@ def run_alone(
 def threads_of(engine: Engine) -> str | None:
     """Return ``OMP_NUM_THREADS`` for the processes of cells, or None to leave it as it is.
 
-    It is what the user has set, or an equal share of the cores for each worker. A worker of an engine has one
-    thread, so its cells would otherwise have one, too.
+    It is what the user has set, or the number of threads that the engine has for each call. A worker of an
+    engine has one thread, so its cells would otherwise have one, too.
     """
     if engine.name == "serial":
         return None
-    return os.environ.get("OMP_NUM_THREADS", str(max(1, cores() // engine.workers)))
+    return os.environ.get("OMP_NUM_THREADS", str(engine.threads))
 
 
 def _ignore(_: str) -> None:
@@ -148,6 +152,9 @@ def _locked(path: Path) -> Iterator[bool]:
     """Hold a lock inside a ``with`` block, and tell whether it was free.
 
     The lock ends with the process that holds it.
+
+    Raises:
+        MachineError: the file system refuses the lock.
     """
     lock = FileLock(path)
     try:
@@ -155,6 +162,10 @@ def _locked(path: Path) -> Iterator[bool]:
     except Timeout:
         yield False
         return
+    except OSError as error:
+        raise MachineError(
+            f"{path}: cannot be locked: {error.strerror or error}; a folder of cells needs locks"
+        ) from error
     try:
         yield True
     finally:

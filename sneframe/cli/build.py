@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sneframe.cli.engines import engine_of, engine_parameters
 from sneframe.cli.offers import Offers
 from sneframe.cli.options import configured, options
-from sneframe.engine import NAMES, make_engine
 
 if TYPE_CHECKING:
     from sneframe.zoo.builder import ZooBuilder
@@ -21,31 +21,22 @@ def command_of(name: str, builder: ZooBuilder) -> click.Command:
         click.Option(
             ["--out"], type=click.Path(path_type=Path), required=True, help="Folder of the zoo to make."
         ),
-        click.Option(
-            ["--engine"],
-            type=click.Choice(NAMES),
-            default="process",
-            show_default=True,
-            help="Where networks are trained: in this process, in several processes, or on a Ray cluster. "
-            "The choice does not change the zoo.",
-        ),
-        click.Option(
-            ["--workers"], type=click.IntRange(min=1), help="Number of processes.  [default: one per core]"
-        ),
+        *engine_parameters("networks are trained", default="process"),
     ]
 
-    def callback(out: Path, engine: str, workers: int | None, **values: Any) -> None:
+    def callback(out: Path, engine: str, workers: int | None, address: str | None, **values: Any) -> None:
         from sneframe.cli.terminal import Terminal
         from sneframe.errors import Interrupted
         from sneframe.progress import Reporter
         from sneframe.zoo.staging import check_place
 
         check_place(out)  # before hours of training, and before a builder stores its blocks there
+        where = engine_of(engine, workers, address)
         config = configured(f"zoo build {name}", builder.config, values)
         reporter = Reporter(Terminal())
         try:
             with reporter.bar(f"zoo build {name}", unit="networks") as advance:
-                builder.build(config, out, advance, make_engine(engine, workers))
+                builder.build(config, out, advance, where)
         except KeyboardInterrupt as error:
             raise Interrupted(f"{out} is not complete; run the same command again to continue") from error
         reporter.say(f"zoo: {out}")

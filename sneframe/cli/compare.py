@@ -21,6 +21,7 @@ REFERENCES = ("stats/pooled", "stats/mean")  #: a method for any architecture, a
 UNSAID = (
     "engine",
     "workers",
+    "address",
     "retry",
     "rerun",
     "reuse",
@@ -137,6 +138,7 @@ def compare(
     zoos: Path | None,
     engine: str,
     workers: int | None,
+    address: str | None,
     retry: bool,  # noqa: FBT001
     rerun: tuple[str, ...],
     reuse: bool,  # noqa: FBT001
@@ -188,7 +190,7 @@ def compare(
         retry=retry,
         rerun=rerun,
         reuse=reuse,
-        engine=engine_of(engine, workers),
+        engine=engine_of(engine, workers, address),
         command=_command(click.get_current_context()),
         reporter=Reporter(console),
     )

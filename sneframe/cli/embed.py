@@ -18,7 +18,14 @@ from sneframe.cli.networks import PATH, check_out, file_options, load_run, netwo
 @engine_options("files are read")
 @file_options
 def embed(
-    run: Path, networks: tuple[Path, ...], *, out: Path, engine: str, workers: int | None, **options: Any
+    run: Path,
+    networks: tuple[Path, ...],
+    *,
+    out: Path,
+    engine: str,
+    workers: int | None,
+    address: str | None,
+    **options: Any,
 ) -> None:
     """Write a table of the embeddings of NETWORKS, with their properties.
 
@@ -30,7 +37,7 @@ def embed(
     from sneframe.predict.many import Asked
 
     check_out(out, tuple(WRITERS))
-    where, asked = engine_of(engine, workers), Asked(run=run, options=options)
+    where, asked = engine_of(engine, workers, address), Asked(run=run, options=options)
     tables = networks_of(load_run(run, **options), networks, asked, where)
     found = EmbeddingTable.joined(list(tables))
     found.write(out)

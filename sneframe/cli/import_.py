@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sneframe.cli.engines import engine_of, engine_parameters
 from sneframe.cli.offers import Offers
 from sneframe.cli.options import configured, options
 
@@ -30,28 +31,42 @@ def _command(name: str, importer: ZooImporter) -> click.Command:
         click.Option(
             ["--dry-run"], is_flag=True, help="Read everything and print the summary, but write nothing."
         ),
+        *engine_parameters("files are read"),
     ]
 
-    def callback(src: Path, out: Path | None, *, overwrite: bool, dry_run: bool, **values: Any) -> None:
+    def callback(
+        src: Path,
+        out: Path | None,
+        *,
+        overwrite: bool,
+        dry_run: bool,
+        engine: str,
+        workers: int | None,
+        address: str | None,
+        **values: Any,
+    ) -> None:
         import attrs
 
         from sneframe.cli.terminal import Terminal
         from sneframe.errors import Interrupted
         from sneframe.progress import Reporter
         from sneframe.zoo import import_zoo
-        from sneframe.zoo.importer import preview
+        from sneframe.zoo.importer import engine_for, preview
 
         header = {key: values.pop(key) for key in ("name", "description", "licence")}
         config = configured(f"zoo import {name}", importer.config, values)
         if out is None and not dry_run:
             raise click.UsageError("Missing option '--out', the folder of the zoo to make (or --dry-run).")
+        where = engine_for(importer, engine_of(engine, workers, address))
         reporter = Reporter(Terminal())
         try:
             with reporter.bar(f"zoo import {name}", unit="networks") as advance:
                 if dry_run or out is None:
-                    done = preview(importer, config, src, advance, out=out, overwrite=overwrite)
+                    done = preview(importer, config, src, advance, engine=where, out=out, overwrite=overwrite)
                 else:
-                    done = import_zoo(importer, config, src, out, advance, **header, overwrite=overwrite)
+                    done = import_zoo(
+                        importer, config, src, out, advance, engine=where, **header, overwrite=overwrite
+                    )
         except KeyboardInterrupt as error:
             raise Interrupted("nothing was written" if out is None else f"{out} was not made") from error
         code = "module" in attrs.fields_dict(importer.config)

@@ -24,6 +24,7 @@ def map_(
     out: Path | None,
     engine: str,
     workers: int | None,
+    address: str | None,
     **options: Any,
 ) -> None:
     """Draw an interactive map of the embeddings of NETWORKS.
@@ -36,7 +37,7 @@ def map_(
     from sneframe.predict.many import Asked
     from sneframe.report import write_map
 
-    where = engine_of(engine, workers)
+    where = engine_of(engine, workers, address)
     predictor = load_run(run, **options)
     page = out or run / "map.html"
     check_out(page, (".html",))

@@ -40,6 +40,7 @@ def predict(
     as_json: bool,
     engine: str,
     workers: int | None,
+    address: str | None,
     **options: Any,
 ) -> None:
     """Predict the properties of the networks in FILES with the finished run RUN.
@@ -56,7 +57,7 @@ def predict(
     from sneframe.predict.many import Asked, answers
     from sneframe.predict.prediction import DoubtWarning
 
-    where = engine_of(engine, workers)
+    where = engine_of(engine, workers, address)
     predictor = load_run(run, **options)
     found: list[Prediction] = []
     failed: list[str] = []

@@ -58,6 +58,7 @@ def run(
     from sneframe.cli.compose import compose
     from sneframe.cli.terminal import Terminal
     from sneframe.config.schema import merge, parse_set
+    from sneframe.devices import is_main_process
     from sneframe.errors import printable
     from sneframe.freed_memory import keep_freed_memory
     from sneframe.progress import Reporter
@@ -93,7 +94,7 @@ def run(
         reporter=Reporter(console),
         report=not no_report,
     )
-    if console is not None:
+    if console is not None and is_main_process():
         _print_scores(console, result.metrics)
         left = f"run folder: {result.folder}" if no_report else f"report: {result.report}"
         console.print(printable(left), soft_wrap=True)

@@ -7,17 +7,15 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, ClassVar, final
 
-from sneframe.engine.engine import Engine, Item, Result
+from sneframe.engine.engine import TRIES, Engine, Item, Result, cores
 from sneframe.errors import MachineError
 from sneframe.freed_memory import keep_freed_memory
-
-TRIES = 3  #: times that a call is made, if each time a worker dies
 
 
 @final
@@ -33,61 +31,78 @@ class ProcessEngine(Engine):
     def __init__(self, *, workers: int) -> None:
         self.workers = workers
 
+    @property
+    def threads(self) -> int:
+        """An equal share of the cores for each worker, and at least one."""
+        return max(1, cores() // self.workers)
+
     def map_unordered(
         self, function: Callable[[Item], Result], items: Sequence[Item]
-    ) -> Iterator[tuple[Item, Result]]:
+    ) -> Generator[tuple[Item, Result], None, None]:
         """See :class:`~sneframe.engine.engine.Engine`.
 
-        If a worker dies, new workers start, and the calls that have no result are made again.
-        """
-        left = list(items)
-        lost = 0  # times in a row that a worker died before any call had a result
-        while left:
-            done: set[int] = set()
-            try:
-                for number, result in self._once(function, left):
-                    done.add(number)
-                    lost = 0
-                    yield left[number], result
-            except BrokenProcessPool as error:
-                lost += 1
-                if lost == TRIES:
-                    raise MachineError(
-                        "a worker process died: it was killed, or memory ran out; try fewer workers"
-                    ) from error
-            left = [item for number, item in enumerate(left) if number not in done]
-
-    def _once(
-        self, function: Callable[[Item], Result], items: Sequence[Item]
-    ) -> Iterator[tuple[int, Result]]:
-        """Yield the index and the result of each item, until a worker dies.
-
-        Raises:
-            BrokenProcessPool: a worker died.
+        If a worker dies, another one takes its place and makes the call again. The other workers go on.
         """
         others = set(multiprocessing.active_children())
-        executor = ProcessPoolExecutor(
-            max_workers=min(self.workers, len(items)),
-            # A forked child would inherit locks that torch's threads hold.
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=_begin,
-        )
+        pools = {_pool() for _ in range(min(self.workers, len(items)))}
+        idle = list(pools)
+        left = list(reversed(range(len(items))))
+        deaths = [0] * len(items)  # workers that died in each call
+        pending: dict[Future[Result], tuple[int, ProcessPoolExecutor]] = {}
         finished = False
         try:
-            with _uninterrupted():  # a half-started child prints an error if Ctrl-C ends its parent
-                pending: dict[Future[Result], int] = {
-                    executor.submit(function, each): number for number, each in enumerate(items)
-                }
-            while pending:
-                done, _ = wait(pending, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield pending.pop(future), future.result()
+            while left or pending:
+                with _uninterrupted():  # a half-started child prints an error if Ctrl-C ends its parent
+                    while left and idle:
+                        pool, number = idle.pop(), left.pop()
+                        try:
+                            pending[pool.submit(function, items[number])] = number, pool
+                        except BrokenProcessPool:  # its worker was killed while it had no call
+                            idle.append(_replaced(pool, pools))
+                            left.append(number)
+                ended = [(each, *pending.pop(each)) for each in wait(pending, return_when=FIRST_COMPLETED)[0]]
+                results: list[tuple[Item, Result]] = []
+                for future, number, pool in ended:
+                    try:
+                        results.append((items[number], future.result()))
+                        idle.append(pool)
+                    except BrokenProcessPool as error:
+                        idle.append(_replaced(pool, pools))
+                        left.append(number)
+                        deaths[number] += 1
+                        if deaths[number] == TRIES:
+                            raise MachineError(
+                                "a worker process died: it was killed, or memory ran out; try fewer workers"
+                            ) from error
+                yield from results
             finished = True
         finally:
             if not finished:
                 for child in set(multiprocessing.active_children()) - others:
                     child.terminate()
-            executor.shutdown(wait=finished, cancel_futures=True)
+            for pool in pools:
+                pool.shutdown(wait=finished, cancel_futures=True)
+
+
+def _pool() -> ProcessPoolExecutor:
+    """Return a pool of one worker, which starts with its first call.
+
+    Each worker has a pool of its own. A pool that loses one of several workers ends all of them.
+    """
+    return ProcessPoolExecutor(
+        max_workers=1,
+        # A forked child would inherit locks that torch's threads hold.
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_begin,
+    )
+
+
+def _replaced(pool: ProcessPoolExecutor, pools: set[ProcessPoolExecutor]) -> ProcessPoolExecutor:
+    """Put a new pool in the place of one whose worker died, and return the new pool."""
+    pool.shutdown(wait=False)
+    pools.remove(pool)
+    pools.add(new := _pool())
+    return new
 
 
 @contextmanager

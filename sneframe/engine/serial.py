@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import ClassVar, final
 
-from sneframe.engine.engine import Engine, Item, Result, one_thread
+from sneframe.engine.engine import Engine, Item, Result, cores, one_thread
 
 
 @final
@@ -15,9 +15,14 @@ class SerialEngine(Engine):
     name: ClassVar[str] = "serial"
     workers = 1
 
+    @property
+    def threads(self) -> int:
+        """All cores, because there is one call at a time."""
+        return cores()
+
     def map_unordered(
         self, function: Callable[[Item], Result], items: Sequence[Item]
-    ) -> Iterator[tuple[Item, Result]]:
+    ) -> Generator[tuple[Item, Result], None, None]:
         """See :class:`~sneframe.engine.engine.Engine`."""
         for item in items:
             with one_thread():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -64,16 +64,26 @@ def answers(files: Sequence[Path], asked: Asked, engine: Engine, predictor: Pred
         engine: where it is computed. Each worker loads the run once.
         predictor: the run, loaded in this process, for an engine that has no other.
     """
-    if engine.name == "serial":
-        return [answer(predictor, file, asked.level) for file in files]
     found: dict[int, Answer] = {}
     with predictor.encoding.reporter.bar("files", unit="files") as advance:
         advance(0, len(files))
-        numbered = list(enumerate(map(str, files)))
-        for (number, _), own in engine.map_unordered(partial(_in_a_worker, asked=asked), numbered):
+        for number, own in _each(files, asked, engine, predictor):
             found[number] = own
             advance(len(found), len(files))
     return [found[number] for number in range(len(files))]
+
+
+def _each(
+    files: Sequence[Path], asked: Asked, engine: Engine, predictor: Predictor
+) -> Iterator[tuple[int, Answer]]:
+    """Yield the index of each file and its answer, as soon as the answer is there."""
+    if engine.name == "serial":  # with all threads of this process, and with the run that is loaded already
+        for number, file in enumerate(files):
+            yield number, answer(predictor, file, asked.level)
+        return
+    numbered = list(enumerate(map(str, files)))
+    for (number, _), own in engine.map_unordered(partial(_in_a_worker, asked=asked), numbered):
+        yield number, own
 
 
 def answer(predictor: Predictor, path: Path, level: float | None) -> Answer:

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import attrs
@@ -17,7 +20,8 @@ from attrs import field, frozen
 
 from sneframe.architecture import Architecture
 from sneframe.atomic import write_text
-from sneframe.errors import ZooError, printable
+from sneframe.engine import Engine, SerialEngine
+from sneframe.errors import ConfigError, ZooError, printable
 from sneframe.zoo.splits import UNUSED
 from sneframe.zoo.tally import Kind, Tally, kinds
 from sneframe.zoo.write import create
@@ -73,6 +77,23 @@ class Ignored:
     source: str
 
 
+@frozen(kw_only=True, eq=False)
+class ImportContext:
+    """What the caller of an importer gives it besides the files.
+
+    Args:
+        progress: a function to call with ``(done, total)``.
+        engine: where files are read.
+        folder: an empty folder for what workers of the engine write. It is removed after the import.
+        weights: whether the caller needs the weights. If not, they may be tensors on the meta device.
+    """
+
+    progress: Callable[[int, int], None]
+    engine: Engine = field(factory=SerialEngine)
+    folder: Path
+    weights: bool = True
+
+
 @frozen(kw_only=True)
 class ZooImporter:
     """An importer of one file format.
@@ -81,14 +102,15 @@ class ZooImporter:
         name: ``PLUGIN/NAME``, the name of the importer in the command ``sneframe zoo import NAME``.
         config: a frozen, keyword-only attrs class. Each field becomes an option of the command.
         read: a function that yields networks and skipped files, in an order that depends only on the files.
-            The function receives the config, the path to import from, and a progress function to call with
-            ``(done, total)``.
+            The function receives the config, the path to import from, and a :class:`ImportContext`.
+        engines: whether ``read`` reads files with any engine. If not, only the serial engine is accepted.
         help: one line that describes the importer in the help of the command line.
     """
 
     name: str
     config: type[Any]
-    read: Callable[[Any, Path, Callable[[int, int], None]], Iterator[Imported | Skipped | Ignored]]
+    read: Callable[[Any, Path, ImportContext], Iterator[Imported | Skipped | Ignored]]
+    engines: bool = False
     help: str = field(default="")
 
 
@@ -133,6 +155,7 @@ def import_zoo(
     out: Path,
     progress: Callable[[int, int], None],
     *,
+    engine: Engine | None = None,
     name: str | None = None,
     description: str = "",
     licence: str = "",
@@ -149,16 +172,19 @@ def import_zoo(
         source: the file or folder to import.
         out: path of the new zoo.
         progress: a function that is called with ``(done, total)``.
+        engine: where files are read; by default in this process. The zoo does not depend on the engine.
         name: name of the zoo. By default, the file or folder name of ``source``.
         description: one paragraph about the zoo.
         licence: licence of the weights.
         overwrite: whether a zoo at ``out`` may be replaced.
 
     Raises:
+        ConfigError: the importer cannot use the engine.
         ZooError: no network could be imported, or the zoo cannot be written to ``out``. In both cases,
             no zoo is written.
-        MachineError: a file cannot be written.
+        MachineError: a file cannot be written, or workers of the engine died.
     """
+    engine = engine_for(importer, engine)
     skipped: list[Skipped] = []
     splits: dict[str, list[tuple[int, np.ndarray]]] = {}
     tally = Tally()
@@ -173,8 +199,9 @@ def import_zoo(
         mixed_as_text=True,
     )
     listed = out.parent / f"{out.name}.skipped.csv"
-    with writer as zoo:
-        for item in importer.read(config, source, progress):
+    how = partial(ImportContext, progress=progress, engine=engine)
+    with writer as zoo, _items(importer, config, source, how(folder=zoo.scratch)) as items:
+        for item in items:
             if isinstance(item, Skipped):
                 skipped.append(item)
                 continue
@@ -210,6 +237,7 @@ def preview(
     source: Path,
     progress: Callable[[int, int], None],
     *,
+    engine: Engine | None = None,
     out: Path | None = None,
     overwrite: bool = False,
 ) -> ImportResult:
@@ -223,26 +251,60 @@ def preview(
         config: an instance of the importer's config class.
         source: the file or folder to read.
         progress: a function that is called with ``(done, total)``.
+        engine: where files are read; by default in this process.
         out: the path of the zoo that an import would write. The path is checked, unless it is None.
         overwrite: whether a zoo at ``out`` may be replaced.
 
     Raises:
+        ConfigError: the importer cannot use the engine.
         ZooError: the importer cannot read ``source``, no network could be imported, or the zoo could not be
             written to ``out``.
     """
     if out is not None:
         create(out, name=source.name, overwrite=overwrite)  # checks the path, and writes nothing yet
-    tally, skipped = Tally(), []
-    for item in importer.read(config, source, progress):
-        if isinstance(item, Skipped):
-            skipped.append(item)
-        elif isinstance(item, Ignored):
-            tally.ignore(item.source)
-        else:
-            _count(tally, item)
+    engine, tally, skipped = engine_for(importer, engine), Tally(), []
+    with TemporaryDirectory(prefix="sneframe-") as folder:
+        how = ImportContext(progress=progress, engine=engine, folder=Path(folder), weights=False)
+        with _items(importer, config, source, how) as items:
+            for item in items:
+                if isinstance(item, Skipped):
+                    skipped.append(item)
+                elif isinstance(item, Ignored):
+                    tally.ignore(item.source)
+                else:
+                    _count(tally, item)
     if not tally.networks:
         raise ZooError(f"{source}: no network could be imported{_first(skipped, None)}")
     return _result(tally, skipped, None, None)
+
+
+def engine_for(importer: ZooImporter, engine: Engine | None) -> Engine:
+    """Return the engine of an import, which is the serial engine if ``engine`` is None.
+
+    Raises:
+        ConfigError: the importer cannot use the engine.
+    """
+    if engine is None or engine.name == "serial":
+        return SerialEngine()
+    if not importer.engines:
+        raise ConfigError(
+            f"importer {importer.name!r} does not read independent files, so it takes only the engine "
+            f"'serial', but got {engine.name!r}"
+        )
+    return engine
+
+
+@contextmanager
+def _items(
+    importer: ZooImporter, config: Any, source: Path, reading: ImportContext
+) -> Iterator[Iterator[Imported | Skipped | Ignored]]:
+    """Give what an importer reads. When the block ends, the importer stops, and so do its workers."""
+    items = importer.read(config, source, reading)
+    try:
+        yield items
+    finally:
+        if isinstance(items, Generator):
+            items.close()
 
 
 def _count(tally: Tally, item: Imported) -> None:

@@ -29,6 +29,8 @@ TEMPORARY = ".tmp-"  #: what the name of a temporary folder has after the name o
 class Staging:
     """A temporary folder next to the target. The caller fills :attr:`folder` and then calls :meth:`commit`.
 
+    Whatever the caller writes to :attr:`scratch` meanwhile is removed with the temporary folder.
+
     If killed writers left temporary folders of the same target behind, these folders are removed first. A
     running writer is recognised by the lock that it holds in its temporary folder. The operating system
     releases the lock when the process of the writer ends, however it ends.
@@ -51,9 +53,11 @@ class Staging:
         self._target.parent.mkdir(parents=True, exist_ok=True)
         self._temporary = self._target.with_name(f"{self._target.name}{TEMPORARY}{uuid4().hex}")
         self.folder = self._temporary / "content"
+        self.scratch = self._temporary / "scratch"
         try:
             self.folder.mkdir(parents=True)
             (self._temporary / "lock").touch()
+            self.scratch.mkdir()
         except OSError:
             shutil.rmtree(self._temporary, ignore_errors=True)
             raise

@@ -126,6 +126,12 @@ class ZooWriter:
         """The number of networks for each origin of the symmetry, the least reliable first."""
         return by_origin((stack.symmetry, stack.networks) for stack in self._stacks.values())
 
+    @property
+    def scratch(self) -> Path:
+        """A folder for what is needed only inside the ``with`` block. It is removed when the block ends."""
+        assert self._staging is not None
+        return self._staging.scratch
+
     def __enter__(self) -> Self:
         with machine_errors(self._path):
             self._staging = Staging(self._path, overwrite=self._overwrite)

@@ -1,16 +1,19 @@
 """Cells on engines: shared by several commands, tried again when killed, with the same table at the end."""
 
+import errno
 import json
 import subprocess
 import sys
 import textwrap
 
+import pytest
 from attrs import evolve
 from filelock import FileLock
 
 from sneframe.bench import cell as cells
 from sneframe.bench import compare, schedule
-from sneframe.engine import ProcessEngine, SerialEngine
+from sneframe.engine import ProcessEngine, SerialEngine, process
+from sneframe.errors import MachineError
 
 
 def cells_in(folder):
@@ -87,6 +90,19 @@ def test_a_cell_that_another_command_has_finished_is_not_run(suite, ran, tmp_pat
     assert [line.done for line in result.lines] == [2, 2]
 
 
+def test_a_file_system_without_locks_is_one_line(suite, tmp_path, monkeypatch):
+    """If a cell cannot be locked, two commands could run it. So the reason is an error."""
+
+    def refuse(*_, **__):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    with pytest.raises(
+        MachineError, match=r"\.lock: cannot be locked: No locks available; a folder of cells"
+    ):
+        compare(suite, tmp_path / "out")
+
+
 COMMAND = """
     import sys
     from pathlib import Path
@@ -160,7 +176,7 @@ def test_a_cell_that_is_killed_again_has_failed(suite, row, tmp_path, monkeypatc
 def test_workers_share_the_cores(monkeypatch):
     """Each worker has an equal share of the cores, unless the user has set a number of threads."""
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(schedule, "cores", lambda: 7)
+    monkeypatch.setattr(process, "cores", lambda: 7)
     assert schedule.threads_of(ProcessEngine(workers=2)) == "3"
     assert schedule.threads_of(ProcessEngine(workers=20)) == "1"
     assert schedule.threads_of(SerialEngine()) is None

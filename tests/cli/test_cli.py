@@ -195,6 +195,16 @@ def test_no_report_prints_the_folder(capsys, tmp_path, toy_zoo_path):
     assert (folder / "report.html").exists()
 
 
+def test_only_the_first_of_several_processes_prints(capsys, tmp_path, toy_zoo_path, monkeypatch):
+    """Processes that accelerate starts beside the first one do not print the scores again."""
+    monkeypatch.setattr("sneframe.devices.is_main_process", lambda: False)
+    words = ["--plugin", "stats", "--set", "head.trees=2", "--zoo", str(toy_zoo_path)]
+    code, out, _ = call(capsys, "run", "--no-report", *words, "--out", str(tmp_path / "run"))
+    assert code == 0
+    assert "Kendall" not in out
+    assert "run folder" not in out
+
+
 FILE = 'recipe = "sne"\n[train]\nepoch = 3\n'
 
 

@@ -66,6 +66,44 @@ def test_a_call_whose_worker_died_is_made_again(engine, tmp_path):
     assert sorted(found) == sorted(paths)
 
 
+@pytest.mark.parametrize("engine", ENGINES[1:], indirect=True)
+def test_a_worker_that_dies_does_not_disturb_the_others(engine, tmp_path):
+    """One worker is killed while another one works. The call of the other one is made once."""
+    items = [(str(tmp_path), name) for name in ("killer", "waiter")]
+    tries = {item[1]: count for item, count in engine.map_unordered(work.counts_its_tries, items)}
+    assert tries == {"killer": 2, "waiter": 1}
+
+
+def test_a_worker_that_is_killed_between_two_calls_is_replaced():
+    """A worker without a call is killed. Another one makes the next call."""
+    results = ProcessEngine(workers=1).map_unordered(work.process, range(4))
+    _, first = next(results)
+    _, second = next(results)
+    assert first == second
+    os.kill(first, signal.SIGKILL)
+    psutil.wait_procs([psutil.Process(first)] if psutil.pid_exists(first) else [], timeout=10)
+    assert len([number for _, number in results]) == 2
+
+
+def test_a_slow_caller_is_not_overrun():
+    """Calls begin when the caller takes results: two workers are at most two calls ahead."""
+    results = ProcessEngine(workers=2).map_unordered(work.square, Counted(range(50)))
+    next(results)
+    time.sleep(0.2)
+    assert Counted.taken <= 5
+    results.close()
+
+
+class Counted(list):
+    """A list that counts how many of its items were taken."""
+
+    taken = 0
+
+    def __getitem__(self, number):
+        Counted.taken += 1
+        return super().__getitem__(number)
+
+
 @pytest.mark.parametrize("engine", ENGINES, indirect=True)
 def test_a_call_has_one_thread(engine):
     """Torch has one thread in each call, and as many as before in the caller."""
@@ -150,6 +188,74 @@ def test_an_engine_needs_a_worker():
     """An engine with fewer than one worker is refused."""
     with pytest.raises(ConfigError, match="at least 1 worker, but got 0"):
         make_engine("process", 0)
+
+
+@pytest.mark.parametrize("name", ["serial", "process"])
+def test_only_ray_has_an_address(name):
+    """An address would be ignored by another engine, so it is refused."""
+    with pytest.raises(ConfigError, match=f"only the engine 'ray' has an address, but engine '{name}' got"):
+        make_engine(name, 2, "ray://host:10001")
+
+
+class FakeRay:
+    """As much of Ray as it takes to connect to a cluster of 24 cores without tasks."""
+
+    def __init__(self):
+        self.options = None
+
+    def is_initialized(self):
+        return False
+
+    def init(self, **options):
+        if options.get("address") == "ray://nowhere:1":
+            raise ConnectionError("no answer\nafter 30 s")
+        self.options = options
+
+    def cluster_resources(self):
+        return {"CPU": 24.0}
+
+    def remote(self, **_):
+        return lambda function: function
+
+    def shutdown(self):
+        pass
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setitem(sys.modules, "ray", made := FakeRay())
+    return made
+
+
+def test_ray_connects_to_an_address(fake):
+    """The address goes to Ray, and the engine has as many tasks as the cluster has cores, of one thread."""
+    engine = make_engine("ray", address="ray://host:10001")
+    assert list(engine.map_unordered(work.square, [])) == []
+    assert fake.options["address"] == "ray://host:10001"
+    assert "num_cpus" not in fake.options
+    assert (engine.workers, engine.threads) == (24, 1)
+
+
+def test_the_address_of_ray_comes_from_the_environment(fake, monkeypatch):
+    """Without an address, that in RAY_ADDRESS is used. A number of workers is kept."""
+    monkeypatch.setenv("RAY_ADDRESS", "host:6379")
+    engine = make_engine("ray", 3)
+    assert list(engine.map_unordered(work.square, [])) == []
+    assert (fake.options["address"], engine.workers) == ("host:6379", 3)
+
+
+def test_ray_without_an_address_starts_workers_here(fake):
+    """A cluster of this machine has as many cores as the engine has workers."""
+    assert list(make_engine("ray", 3).map_unordered(work.square, [])) == []
+    assert (fake.options["num_cpus"], fake.options.get("address")) == (3, None)
+
+
+def test_a_cluster_that_does_not_answer_is_one_line(fake):
+    """The error names the address, and gives the first line of Ray's reason."""
+    engine = make_engine("ray", address="ray://nowhere:1")
+    with pytest.raises(MachineError, match=r"^Ray has no cluster at 'ray://nowhere:1': no answer$"):
+        list(engine.map_unordered(work.square, [1]))
 
 
 def test_names_make_the_engines():

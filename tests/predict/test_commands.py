@@ -473,3 +473,12 @@ def test_workers_without_an_engine_are_refused(call, finished, file, command):
     words = ["--out", "x.npz"] if command == "embed" else []
     code, _, err = call(command, finished, file, "--workers", "2", *words)
     assert (code, err) == (2, "error: --workers needs --engine process or --engine ray\n")
+
+
+@pytest.mark.parametrize("command", ["predict", "embed", "map"])
+def test_an_address_without_ray_is_refused(call, finished, file, command):
+    """The address of a cluster would be ignored by another engine."""
+    words = ["--out", "x.npz"] if command == "embed" else []
+    code, _, err = call(command, finished, file, "--address", "ray://host:10001", *words)
+    line = "error: --address ray://host:10001 needs --engine ray, but the engine is serial\n"
+    assert (code, err) == (2, line)

@@ -1,5 +1,9 @@
 """Module factories for imports. Like a user's factories, they are imported from the current folder."""
 
+import os
+import signal
+from pathlib import Path
+
 import torch
 from torch import nn
 
@@ -124,3 +128,19 @@ class Tied(nn.Module):
 
 def tied():
     return Tied(), torch.tensor([[0, 1], [3, 2]])
+
+
+def dies_once(path):
+    """Build the network of a file. The first process that builds that of file 5 is killed."""
+    marked = path.with_name("die-once")
+    mark = Path(marked.read_text())
+    if path.name == "5.pt" and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return mlp()
+
+
+def first_four(path):
+    if int(path.name[0]) > 3:
+        raise RuntimeError("there is no network behind 3")
+    return mlp()
