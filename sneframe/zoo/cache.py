@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import io
+import mmap
+import sys
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,12 +20,14 @@ from sneframe.zoo.staging import machine_errors
 if TYPE_CHECKING:
     from torch import Tensor
 
+GAP = 1 << 16  #: rows that are at most so many bytes apart are read together with what is between them
 
-def fits(size: int) -> bool:
-    """Return whether ``size`` bytes take at most half of the free memory."""
+
+def half_of_free_memory() -> int:
+    """Return half of the free memory of the machine, in bytes."""
     import psutil  # type: ignore[import-untyped]  # psutil ships no type stubs
 
-    return size <= int(psutil.virtual_memory().available) // 2
+    return int(psutil.virtual_memory().available) // 2
 
 
 def default_folder() -> Path:
@@ -59,6 +64,28 @@ def mapped(folder: Path, rows: np.ndarray, width: int, blocks: Iterable[tuple[in
             # torch warns that the file is read-only. Nothing changes weights in place, so this is safe.
             warnings.simplefilter("ignore", UserWarning)
             return torch.from_numpy(np.load(file, mmap_mode="r"))
+
+
+def expect(weights: Tensor, rows: np.ndarray) -> None:
+    """Ask the system to read some rows of a mapped tensor from the disk, and do not wait for them.
+
+    The rows are then read in long stretches, many at a time. On a system that cannot be asked, this does
+    nothing.
+
+    Args:
+        weights: a tensor ``(n, width)`` that :func:`mapped` returned.
+        rows: ascending row numbers.
+    """
+    width = weights[0].nbytes
+    if sys.platform != "linux" or not width or not hasattr(libc := ctypes.CDLL(None), "madvise"):
+        return
+    cuts = np.flatnonzero(np.diff(rows) * width > GAP) + 1
+    for some in np.split(rows, cuts):
+        start = weights.data_ptr() + int(some[0]) * width
+        within = start % mmap.PAGESIZE  # an address must be that of a page
+        length = (int(some[-1]) - int(some[0]) + 1) * width + within
+        address = ctypes.c_void_p(start - within)
+        libc.madvise(address, ctypes.c_size_t(length), mmap.MADV_WILLNEED)
 
 
 def _write(file: Path, header: bytes, blocks: Iterable[tuple[int, np.ndarray]]) -> None:

@@ -266,16 +266,21 @@ class Zoo:
 
     # -- weights ---------------------------------------------------------------------------------------------
 
-    def load(self, cache: str | Path | None = None) -> Batch:
+    @property
+    def size(self) -> int:
+        """The number of bytes that the weights of the selected networks take in single precision."""
+        return 4 * int(self._num_weights[self.architecture_index].sum())
+
+    def load(self, cache: str | Path | None = None, *, memory: int | None = None) -> Batch:
         """Read the weights of the selected networks into a batch.
 
         The batch holds a float32 tensor ``(n_a, P_a)`` for each architecture, and has the ids and the order
-        of this selection. If the weights would take more than half of the free memory, they are decoded once
-        into files, and the tensors are memory-mapped from these files. Such tensors must not be changed in
-        place.
+        of this selection. If the weights would take more than ``memory``, they are decoded once into files,
+        and the tensors are memory-mapped from these files. Such tensors must not be changed in place.
 
         Args:
             cache: the folder for the files with decoded weights; by default, a folder in the user's cache.
+            memory: bytes that the weights may take; by default, half of the free memory.
 
         Raises:
             ZooError: no network is selected, a chunk is missing or damaged (the error names its file), or a
@@ -289,7 +294,7 @@ class Zoo:
         if not len(self):
             raise ZooError(f"{self.path}: no network is selected")
         folder = weights_cache.default_folder() if cache is None else Path(cache)
-        fits = weights_cache.fits(4 * int(self._num_weights[self.architecture_index].sum()))
+        fits = self.size <= (weights_cache.half_of_free_memory() if memory is None else memory)
         weights, positions = {}, {}
         for architecture, number, here, rows in self._by_architecture():
             blocks = self._store.flat(number, rows)

@@ -13,7 +13,7 @@ from sneframe.train.sampler import epoch_batches, smallest_batch, step_seed, ste
 def test_every_network_comes_once_an_epoch(networks, batch_size, epoch):
     """An epoch has each training network once."""
     train = np.arange(networks) * 3
-    batches = epoch_batches(train, batch_size=batch_size, seed=1, epoch=epoch)
+    (batches,) = epoch_batches(train, batch_size=batch_size, seed=1, epoch=epoch)
     assert sorted(np.concatenate(batches)) == list(train)
     assert len(batches) == steps_per_epoch(networks, batch_size)
     sizes = [len(batch) for batch in batches]
@@ -26,7 +26,8 @@ def test_epochs_and_seeds_differ_and_repeat():
     """Another epoch or seed gives another order; the same ones give the same order."""
 
     def order(seed, epoch):
-        return np.concatenate(epoch_batches(np.arange(50), batch_size=8, seed=seed, epoch=epoch)).tolist()
+        (batches,) = epoch_batches(np.arange(50), batch_size=8, seed=seed, epoch=epoch)
+        return np.concatenate(batches).tolist()
 
     assert order(0, 0) == order(0, 0)
     assert order(0, 0) != order(0, 1)
