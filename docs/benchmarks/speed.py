@@ -2,13 +2,16 @@
 
 ``python docs/benchmarks/speed.py [PART …]`` runs the parts that are named, or all. ``step`` compares a
 training step of ``sne/default`` with its equations. ``large`` embeds files of many weights. ``compare`` runs
-twelve cells one after the other, and two at a time. ``--weights 1e9`` sets the size of the file, and
-``--folder`` where files are written.
+twelve cells one after the other, and two at a time. ``mapped`` trains on a zoo that takes more than the
+memory that weights may take, and on a part of it in memory. ``--weights 1e9`` sets the size of the file,
+``--zoo-gb 20`` that of the zoo, and ``--folder`` where files are written.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import resource
 import shutil
 import statistics
@@ -21,6 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -33,6 +37,7 @@ import sneframe
 from sneframe.architecture import Architecture
 from sneframe.batch import Batch, join
 from sneframe.freed_memory import keep_freed_memory
+from sneframe.zoo import create, open_zoo
 
 NETWORKS, ROUNDS = 64, 15
 
@@ -248,11 +253,161 @@ def cells(folder: Path) -> None:
         print(f"compare: 12 cells, {name}: {time_:.0f} s, ratio to serial {time_ / spent['serial']:.2f}")
 
 
+# -- a zoo beyond memory ----------------------------------------------------------------------------------
+
+#: Trains one recipe on a zoo, and then prints what was measured as JSON. The largest anonymous memory is that
+#: of the process itself, without pages of mapped files, which the system takes back when it needs memory.
+TRAINED = """
+import ctypes, json, mmap, os, sys, threading, time
+import sneframe
+from sneframe.freed_memory import keep_freed_memory
+from sneframe.progress import Reporter
+from sneframe.train import loop, run
+
+out, recipe, *words = sys.argv[1:]
+keep_freed_memory()
+
+def anonymous():
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("RssAnon"))
+
+peak = [0]
+def watch():
+    while True:
+        peak[0] = max(peak[0], anonymous())
+        time.sleep(0.01)
+
+def fit(objective, data, *rest, **more):
+    # A zoo that is larger than the memory of the machine is read from the disk in each epoch. So nothing of
+    # it may be in the page cache, but the constants of the normalisation were fitted just now.
+    for networks in data.batch.networks if data.ahead else ():
+        page = networks.weights.data_ptr() // mmap.PAGESIZE * mmap.PAGESIZE
+        size = networks.weights.data_ptr() + networks.weights.nbytes - page
+        given = ctypes.c_void_p(page), ctypes.c_size_t(size), mmap.MADV_DONTNEED
+        assert ctypes.CDLL(None).madvise(*given) == 0
+    dropped()
+    return fitted(objective, data, *rest, **more)
+
+def dropped():
+    for folder, _, names in os.walk(os.environ["XDG_CACHE_HOME"]):
+        for name in names:
+            file = os.open(os.path.join(folder, name), os.O_RDONLY)
+            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(file)
+
+fitted, run.fit = run.fit, fit
+config = sneframe.recipe(recipe, *words)
+before = anonymous()
+threading.Thread(target=watch, daemon=True).start()
+metrics = sneframe.run(config, out, report=False).metrics
+networks = metrics["steps"] * config.train.batch_size
+seconds = metrics["seconds"]
+print(json.dumps({
+    "rate": networks / (seconds["step"] * metrics["steps"]), "steps": metrics["steps"],
+    "total": seconds["total"], "before": before, "peak": peak[0],
+}))
+"""
+
+
+#: A method that computes little, so that reading matters as much as it can.
+CHEAP = ("mlp", "layer_encoder.width=16", "train.batch_size=256")
+
+
+def small_cnns(path: Path, gigabytes: float) -> int:
+    """Write a zoo of CNNs whose weights take so many GB in single precision, and return their number.
+
+    The weights are random half-precision numbers, and their scale is the property to predict.
+    """
+    layers = [
+        nn.Conv2d(1, 16, 3),
+        nn.ReLU(),
+        nn.Conv2d(16, 16, 3),
+        nn.ReLU(),
+        nn.Conv2d(16, 16, 3),
+        nn.ReLU(),
+    ]
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10)]
+    architecture = Architecture.from_module(nn.Sequential(*layers), torch.zeros(2, 1, 28, 28))
+    count, some = int(gigabytes * 1e9) // (4 * architecture.num_weights), 2048
+    generator = np.random.default_rng(0)
+    drawn = {
+        p.name: generator.standard_normal((some, *p.shape)).astype(np.float16)
+        for p in architecture.parameters
+    }
+    with create(path, name="small-cnns") as writer:
+        for start in range(0, count, some):
+            n = min(some, count - start)
+            scale = generator.uniform(0.5, 2.0, n).astype(np.float16)
+            weights = {name: (values[:n].T * scale).T for name, values in drawn.items()}
+            properties = {"scale": scale.astype(np.float64), "number": np.arange(start, start + n)}
+            writer.append(architecture, weights, properties)
+    return count
+
+
+def read_speed(folder: Path) -> float:
+    """Return how many bytes per second one thread reads from files that are not in the page cache."""
+    read, begun, buffer = 0, time.perf_counter(), bytearray(1 << 24)
+    for path in (path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb", buffering=0) as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            while read < 4e9 and (size := file.readinto(buffer)):
+                read += size
+    return read / (time.perf_counter() - begun)
+
+
+def mapped(folder: Path, gigabytes: float, memory: str, rounds: int) -> None:
+    """Train on a zoo beyond ``memory``, and in memory on a part of it, with the same sampler and in turn."""
+    path, cache = folder / "cnns.zarr", folder / "cache"
+    begun = time.perf_counter()
+    count = len(open_zoo(path)) if path.exists() else small_cnns(path, gigabytes)
+    zoo = open_zoo(path)
+    print(f"mapped: {count:,} CNNs, {zoo.size / 1e9:.1f} GB of weights", flush=True)
+    print(f"  written in {time.perf_counter() - begun:.0f} s", flush=True)
+    begun = time.perf_counter()
+    with patch.dict(os.environ, {"XDG_CACHE_HOME": str(cache)}):
+        zoo.load(memory=0)
+    print(f"  decoded in {time.perf_counter() - begun:.0f} s", flush=True)
+    print(f"  the disk reads {read_speed(cache) / 1e6:.0f} MB/s in one thread", flush=True)
+    fitting = min(count, int(2e9 / (zoo.size / count)))
+    words = [*CHEAP, f"zoo.path={path}", "zoo.property=scale", "train.budget=30", "train.epochs=1"]
+    words += ["device=cpu", "train.shuffle=blocks", "train.block=53", "train.buffer=300MB"]
+    ways = {
+        "in memory": [f"zoo.sizes=[{fitting - 2000},1000,1000]", f"zoo.where=number < {fitting}"],
+        f"mapped, --memory {memory}": [f"zoo.sizes=[{count - 2000},1000,1000]", f"zoo.memory={memory}"],
+    }
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, more in ways.items():
+            out = folder / "run"
+            shutil.rmtree(out, ignore_errors=True)
+            done = subprocess.run(
+                [sys.executable, "-c", TRAINED, str(out), *words, *more],
+                stdout=subprocess.PIPE,
+                text=True,
+                check=True,
+                env={**os.environ, "XDG_CACHE_HOME": str(cache)},
+            )
+            found = json.loads(done.stdout.splitlines()[-1])
+            rates[name].append(found["rate"])
+            anonymous = f"{found['before'] / 1e6:.0f} MB before, at most {found['peak'] / 1e6:.0f} MB"
+            print(
+                f"  {name}: {found['rate']:.0f} networks/s over {found['steps']} steps, "
+                f"{found['total']:.0f} s in all, anonymous memory {anonymous}",
+                flush=True,
+            )
+    ours, theirs = rates.values()
+    ratio = statistics.median(own / other for other, own in zip(ours, theirs, strict=True))
+    print(f"  ratio of mapped to in memory, median of {rounds}: {ratio:.2f}")
+
+
 def main() -> None:
-    parts = {"step", "large", "compare"}
+    parts = {"step", "large", "compare", "mapped"}
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", help=f"some of {', '.join(sorted(parts))}")
     parser.add_argument("--weights", type=float, nargs="*", default=[1e4, 1e5, 1e6, 1e7, 1e8, 1e9])
+    parser.add_argument("--zoo-gb", type=float, default=20.0)
+    parser.add_argument("--memory", default="1GB", help="memory for weights in the part mapped")
+    parser.add_argument("--rounds", type=int, default=3, help="pairs of trainings in the part mapped")
     parser.add_argument("--folder", type=Path)
     given = parser.parse_args()
     if unknown := set(given.parts) - parts:
@@ -267,6 +422,8 @@ def main() -> None:
             large(folder, given.weights)
         if "compare" in wanted:
             cells(folder)
+        if "mapped" in wanted:
+            mapped(folder, given.zoo_gb, given.memory, given.rounds)
     print(f"peak of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10} MiB")
 
 

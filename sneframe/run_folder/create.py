@@ -66,14 +66,12 @@ def with_recorded_sampler(folder: Path, config: RunConfig) -> RunConfig:
     if not (folder / "config.toml").exists():
         return config
     written = read_toml(folder / "config.toml").get("train", {})
-    train = config.train
-    by_default = {"shuffle": "auto", "block": None, "buffer": None}
-    recorded = {
+    recorded: dict[str, Any] = {
         name: None if written[name] == NONE else written[name]
-        for name, value in by_default.items()
-        if getattr(train, name) == value and name in written
+        for name, unset in (("shuffle", "auto"), ("block", None), ("buffer", None))
+        if getattr(config.train, name) == unset and name in written
     }
-    return evolve(config, train=evolve(train, **recorded))
+    return evolve(config, train=evolve(config.train, **recorded))
 
 
 def how_to_continue(folder: Path) -> str:
