@@ -22,7 +22,7 @@ BUFFER = 1 / 3  #: the shuffle buffer by default, as a fraction of the memory fo
 
 
 @frozen(kw_only=True, eq=False)
-class Blocks:
+class BlockShuffle:
     """How an epoch is shuffled in blocks.
 
     Args:
@@ -58,19 +58,19 @@ def settled(train: TrainConfig, sizes: np.ndarray, *, memory: int, mapped: bool)
     )
 
 
-def blocks_of(train: TrainConfig, place: np.ndarray, sizes: np.ndarray) -> Blocks | None:
+def blocks_of(train: TrainConfig, place: np.ndarray, sizes: np.ndarray) -> BlockShuffle | None:
     """Return how a settled configuration shuffles in blocks, or None if it shuffles all networks together.
 
     Args:
         train: a configuration that :func:`settled` returned.
-        place: see :class:`Blocks`.
-        sizes: see :class:`Blocks`.
+        place: see :class:`BlockShuffle`.
+        sizes: see :class:`BlockShuffle`.
     """
     if train.shuffle != "blocks":
         return None
     assert train.block is not None
     assert train.buffer is not None
-    return Blocks(place=place, sizes=sizes, block=train.block, buffer=in_bytes(train.buffer))
+    return BlockShuffle(place=place, sizes=sizes, block=train.block, buffer=in_bytes(train.buffer))
 
 
 def steps_per_epoch(networks: int, batch_size: int) -> int:
@@ -90,7 +90,7 @@ def epoch_batches(
     seed: int,
     epoch: int,
     kinds: np.ndarray | None = None,
-    blocks: Blocks | None = None,
+    blocks: BlockShuffle | None = None,
 ) -> list[list[np.ndarray]]:
     """Return the batch of each step of an epoch, as an array of positions.
 
@@ -135,7 +135,7 @@ def after(batches: list[list[np.ndarray]], steps: int) -> list[list[np.ndarray]]
     return left
 
 
-def _in_blocks(order: np.ndarray, blocks: Blocks, generator: np.random.Generator) -> list[np.ndarray]:
+def _in_blocks(order: np.ndarray, blocks: BlockShuffle, generator: np.random.Generator) -> list[np.ndarray]:
     """Shuffle positions in blocks. Return the shuffled positions of each shuffle buffer.
 
     Args:

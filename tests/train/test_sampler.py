@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sneframe.config.schema import TrainConfig
 from sneframe.train.loop import learning_rate
 from sneframe.train.sampler import (
-    Blocks,
+    BlockShuffle,
     after,
     blocks_of,
     epoch_batches,
@@ -72,7 +72,7 @@ def test_the_constant_schedule_is_constant():
 def blocks(networks, block=4, buffer=160):
     """Return blocks of a zoo whose networks are stored in reverse order, with 10 or 20 bytes each."""
     sizes = np.where(np.arange(networks) % 3, 10, 20)
-    return Blocks(place=np.arange(networks)[::-1], sizes=sizes, block=block, buffer=buffer)
+    return BlockShuffle(place=np.arange(networks)[::-1], sizes=sizes, block=block, buffer=buffer)
 
 
 @given(
