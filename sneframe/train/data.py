@@ -210,7 +210,8 @@ def _loaded(selected: Zoo, config: ZooConfig, reporter: Reporter) -> _Loaded:
             f"are decoded once into files in {default_folder()}, and read from there"
         )
     batch = selected.load(memory=memory)
-    return _Loaded(batch=batch, memory=memory, ahead=ReadAhead(batch, memory) if mapped else None)
+    ahead = ReadAhead(batch, selected.decoded_files(), memory) if mapped else None
+    return _Loaded(batch=batch, memory=memory, ahead=ahead)
 
 
 def memory_of(config: ZooConfig) -> int:

@@ -1,4 +1,4 @@
-"""Read the networks of later steps from mapped files, while earlier steps are computed."""
+"""Read the networks of later steps from decoded files, while earlier steps are computed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from attrs import frozen
 
 from sneframe.batch import Batch, Networks
-from sneframe.zoo.cache import expect
+from sneframe.zoo.cache import DecodedFile
 
 ROOM = 3 / 8  #: the bytes of one portion, as a fraction of the memory for weights; two are held at a time
 
@@ -37,12 +37,14 @@ class ReadAhead:
     speed, and never a number.
 
     Args:
-        batch: networks whose weights are mapped from files.
+        batch: networks whose weights are mapped from decoded files.
+        files: the decoded file of each architecture, in the order of ``batch.networks``.
         memory: bytes that all copies together may take.
     """
 
-    def __init__(self, batch: Batch, memory: int) -> None:
+    def __init__(self, batch: Batch, files: Sequence[DecodedFile], memory: int) -> None:
         self._batch = batch
+        self._files = files
         self._most = int(memory * ROOM)
         counts = [len(networks) for networks in batch.networks]
         self._ends = np.cumsum(counts)
@@ -123,16 +125,14 @@ class ReadAhead:
         for number, source in enumerate(self._batch.networks):
             rows = places[cuts[number] : cuts[number + 1]] - (self._ends[number] - len(source))
             if len(rows):
-                expect(source.weights, rows)
-                parts.append((source, rows))
+                self._files[number].expect(rows)
+                parts.append((source.architecture, self._files[number], rows))
         networks, filled = [], 0
-        for source, rows in parts:
-            width = source.architecture.num_weights
-            weights = room[filled : filled + len(rows) * width].view(len(rows), width)
+        for architecture, file, rows in parts:
+            weights = room[filled : filled + len(rows) * file.width].view(len(rows), file.width)
             filled += weights.numel()
-            # NumPy copies in this thread alone. torch would use several, which the steps need.
-            np.take(source.weights.numpy(), rows, axis=0, out=weights.numpy(), mode="clip")
-            networks.append(Networks(architecture=source.architecture, weights=weights))
+            file.read(rows, weights.numpy())
+            networks.append(Networks(architecture=architecture, weights=weights))
         batch = Batch(networks=networks, order=np.arange(len(places)), ids=self._ids[places])
         return Portion(places=places, batch=batch)
 

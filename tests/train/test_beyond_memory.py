@@ -18,7 +18,7 @@ import sneframe
 from sneframe.batch import join
 from sneframe.cli import main
 from sneframe.config.schema import ZooConfig
-from sneframe.errors import Interrupted
+from sneframe.errors import Interrupted, MachineError
 from sneframe.progress import Reporter
 from sneframe.testing import mlp, toy_zoo
 from sneframe.train import loop
@@ -161,7 +161,7 @@ def shuffled(zoo, *, memory):
     order = np.random.default_rng(0).permutation(40)
     selected = open_zoo(zoo).select(order)
     mapped = selected.load(memory=0)
-    return mapped, ReadAhead(mapped, memory), selected.load(memory=1 << 30)
+    return mapped, ReadAhead(mapped, selected.decoded_files(), memory), selected.load(memory=1 << 30)
 
 
 def equal(one, two):
@@ -225,15 +225,13 @@ class Selects:
         return select
 
 
-def test_an_error_of_the_reading_thread_is_raised(zoo, monkeypatch):
+def test_an_error_of_the_reading_thread_is_raised(zoo, decoded):
     """An error while reading ahead reaches whoever selects the networks."""
     _, ahead, _ = shuffled(zoo, memory=3000)
 
-    def fail(*_, **__):
-        raise OSError("disk gone")
-
-    monkeypatch.setattr("sneframe.train.read_ahead.expect", fail)
-    with pytest.raises(OSError, match="disk gone"), ahead.announced([[np.arange(4)]]):
+    for file in decoded():
+        file.write_bytes(file.read_bytes()[:200])
+    with pytest.raises(MachineError, match="ends too early"), ahead.announced([[np.arange(4)]]):
         ahead.select(np.arange(4))
 
 
@@ -246,7 +244,8 @@ def test_reading_ahead_stays_within_its_memory(tmp_path):
     weights = cache.mapped(tmp_path, np.arange(count), width, blocks)
     batch = join({architecture: weights}, {architecture: np.arange(count)})
     batches = np.array_split(np.random.default_rng(0).permutation(count), 100)
-    ahead, before, most = ReadAhead(batch, 16 * 10**6), anonymous(), 0
+    file = cache.DecodedFile(cache.file_of(tmp_path, np.arange(count)), width)
+    ahead, before, most = ReadAhead(batch, [file], 16 * 10**6), anonymous(), 0
     with ahead.announced([batches]):
         for positions in batches:
             found = ahead.select(positions)
