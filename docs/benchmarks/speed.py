@@ -349,9 +349,9 @@ def read_speed(folder: Path) -> float:
     return read / (time.perf_counter() - begun)
 
 
-def prepared(words: Sequence[str]) -> Loop:
+def prepared(recipe: str, words: Sequence[str]) -> Loop:
     """Return a training that is ready for its first step."""
-    config = sneframe.recipe(*CHEAP, *words)
+    config = sneframe.recipe(recipe, *words)
     data, accelerator = load_data(config.zoo, Reporter()), devices.prepare("cpu", "no")
     task = make_task("scale", data.training("scale"), kind="auto", fitted=False)
     tasks = Tasks(each=[task])
@@ -390,7 +390,7 @@ def rate(loop: Loop, epoch: int, buffers: int) -> tuple[float, float]:
     return networks / (time.perf_counter() - begun), networks / (time.process_time() - spent)
 
 
-def mapped(folder: Path, gigabytes: float, memory: str, rounds: int) -> None:
+def mapped(folder: Path, gigabytes: float, method: Sequence[str], memory: str, rounds: int) -> None:
     """Train on a zoo beyond ``memory``, and in memory on a part of it, with the same sampler and in turn."""
     path, cache = folder / "cnns.zarr", folder / "cache"
     os.environ["XDG_CACHE_HOME"] = str(cache)
@@ -406,9 +406,10 @@ def mapped(folder: Path, gigabytes: float, memory: str, rounds: int) -> None:
     keep_freed_memory()
     fitting = min(count, int(1e9 / (zoo.size / count)))
     sampler = ("train.shuffle=blocks", "train.block=53", "train.buffer=100MB")
-    words = (f"zoo.path={path}", "zoo.property=scale", "zoo.sizes=[0.98,0.01,0.01]", *sampler)
-    inside = prepared([*words, f"zoo.where=number < {fitting}", "zoo.memory=2GB"])
-    outside = prepared([*words, f"zoo.memory={memory}"])
+    recipe, *options = method
+    words = (*options, f"zoo.path={path}", "zoo.property=scale", "zoo.sizes=[0.98,0.01,0.01]", *sampler)
+    inside = prepared(recipe, [*words, f"zoo.where=number < {fitting}", "zoo.memory=2GB"])
+    outside = prepared(recipe, [*words, f"zoo.memory={memory}"])
     assert inside.data.ahead is None
     assert outside.data.ahead is not None
     walls, spent, disk = [], [], []
@@ -429,7 +430,7 @@ def mapped(folder: Path, gigabytes: float, memory: str, rounds: int) -> None:
     out = folder / "run"
     shutil.rmtree(out, ignore_errors=True)
     more = ("train.budget=20", "train.epochs=1", "device=cpu", f"zoo.memory={memory}")
-    command = [sys.executable, "-c", TRAINED, str(out), *CHEAP, *words, *more]
+    command = [sys.executable, "-c", TRAINED, str(out), recipe, *words, *more]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     seconds, before, most = map(float, done.stdout.split()[-3:])
     anonymous = f"anonymous memory {before:.0f} MB before and at most {most:.0f} MB"
@@ -442,6 +443,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", help=f"some of {', '.join(sorted(parts))}")
     parser.add_argument("--weights", type=float, nargs="*", default=[1e4, 1e5, 1e6, 1e7, 1e8, 1e9])
     parser.add_argument("--zoo-gb", type=float, default=20.0)
+    parser.add_argument("--method", nargs="+", default=CHEAP, help="recipe and options in the part mapped")
     parser.add_argument("--memory", default="1GB", help="memory for weights in the part mapped")
     parser.add_argument("--rounds", type=int, default=7, help="pairs of measurements in the part mapped")
     parser.add_argument("--folder", type=Path)
@@ -459,7 +461,7 @@ def main() -> None:
         if "compare" in wanted:
             cells(folder)
         if "mapped" in wanted:
-            mapped(folder, given.zoo_gb, given.memory, given.rounds)
+            mapped(folder, given.zoo_gb, given.method, given.memory, given.rounds)
     print(f"peak of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10} MiB")
 
 

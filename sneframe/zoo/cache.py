@@ -117,7 +117,7 @@ class DecodedFile:
             start = _start_of_rows(file)
             for some in _stretches(rows, 1):
                 file.seek(start + 4 * self.width * int(some[0]))
-                left = memoryview(out[done : done + len(some)].reshape(-1)).cast("B")
+                left = out[done : done + len(some)].reshape(-1).data.cast("B")
                 done += len(some)
                 while len(left):
                     if not (size := file.readinto(left)):
