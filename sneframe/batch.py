@@ -26,7 +26,7 @@ from sneframe.rng import Draw
 if TYPE_CHECKING:
     from sneframe.symmetry import Element
 
-BLOCK = 1 << 24  #: largest number of weights copied at a time when every network is read once: 64 MiB
+BLOCK = 1 << 22  #: largest number of weights copied at a time when every network is read once: 16 MiB
 
 
 @frozen(kw_only=True, eq=False)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import final
 
@@ -90,21 +90,21 @@ class FanIn(Normalise):
 
     def learn(self, batches: Iterable[Batch]) -> None:
         """Set each scale to the root mean square of w √fan_in over the training networks."""
-        squares: dict[tuple[str, str], list[np.ndarray]] = {key: [] for key in self.keys}
-        counts: dict[tuple[str, str], list[np.ndarray]] = {key: [] for key in self.keys}
-        rows: dict[tuple[str, str], list[np.ndarray]] = {key: [] for key in self.keys}
+        squares = {key: _Gathered(np.float64) for key in self.keys}
+        counts = {key: _Gathered(np.int64) for key in self.keys}
+        rows = {key: _Gathered(np.int64) for key in self.keys}
         networks_before, left_out = 0, set[int]()
         for networks in chain.from_iterable(batch.networks for batch in batches):
             for key, (square, count) in _sums(networks).items():
-                squares[key].append(square)
-                counts[key].append(np.full(len(square), count))
-                rows[key].append(networks_before + np.arange(len(square)))
+                squares[key].add(square)
+                counts[key].add(np.full(len(square), count))
+                rows[key].add(networks_before + np.arange(len(square)))
             networks_before += len(networks)
         scales = []
         for key in self.keys:
-            total, weights = _joined(squares[key]), _joined(counts[key])
+            total, weights = squares[key].array(), counts[key].array()
             kept = usual(np.sqrt(total / np.maximum(1, weights)))
-            left_out.update(_joined(rows[key])[~kept].tolist())
+            left_out.update(rows[key].array()[~kept].tolist())
             scales.append(math.sqrt(total[kept].sum() / max(1, weights[kept].sum())))
         self.scale.copy_(torch.tensor([scale if scale > TINY else 1.0 for scale in scales]))
         _warn(self.name, len(left_out))
@@ -167,9 +167,8 @@ class PerParameter(Normalise):
     def learn(self, batches: Iterable[Batch]) -> None:
         """Set the means and standard deviations to those of the training networks."""
         sizes = [0] * len(self.mean)
-        means: list[list[np.ndarray]] = [[] for _ in sizes]
-        squares: list[list[np.ndarray]] = [[] for _ in sizes]
-        rows: list[list[np.ndarray]] = [[] for _ in sizes]
+        means, squares = ([_Gathered(np.float64) for _ in sizes] for _ in range(2))
+        rows = [_Gathered(np.int64) for _ in sizes]
         networks_before, left_out = 0, set[int]()
         for networks in chain.from_iterable(batch.networks for batch in batches):
             start = self._start(networks.architecture)
@@ -177,15 +176,15 @@ class PerParameter(Normalise):
                 values = view.double().flatten(1)
                 center = values.mean(1, keepdim=True)
                 sizes[number] = values.shape[1]
-                means[number].append(center[:, 0].cpu().numpy())
-                squares[number].append((values - center).square().sum(1).cpu().numpy())
-                rows[number].append(networks_before + np.arange(len(values)))
+                means[number].add(center[:, 0].cpu().numpy())
+                squares[number].add((values - center).square().sum(1).cpu().numpy())
+                rows[number].add(networks_before + np.arange(len(values)))
             networks_before += len(networks)
         constants = []
         for number, size in enumerate(sizes):
-            own, square = _joined(means[number]), _joined(squares[number])
+            own, square = means[number].array(), squares[number].array()
             kept = usual(np.sqrt(own * own + square / max(1, size)))
-            left_out.update(_joined(rows[number])[~kept].tolist())
+            left_out.update(rows[number].array()[~kept].tolist())
             if not kept.any():  # no training network has this parameter, or none a finite one
                 constants.append((0.0, 1.0))
                 continue
@@ -250,8 +249,26 @@ def _sums(networks: Networks) -> Mapping[tuple[str, str], tuple[np.ndarray, int]
     return found
 
 
-def _joined(each: Sequence[np.ndarray]) -> np.ndarray:
-    return np.concatenate(each) if each else np.zeros(0)
+class _Gathered:
+    """Gathers numbers ``(n,)`` of the networks of all blocks.
+
+    They lie in one stretch of memory. A small array for each block would be allocated between the copies of
+    whole blocks, and would keep the memory of a freed copy from being used again: the fit would take as much
+    memory as the zoo.
+
+    Args:
+        kind: the type of the numbers.
+    """
+
+    def __init__(self, kind: type[np.float64] | type[np.int64]) -> None:
+        self._kind = kind
+        self._values = bytearray()
+
+    def add(self, values: np.ndarray) -> None:
+        self._values += values.astype(self._kind).tobytes()
+
+    def array(self) -> np.ndarray:
+        return np.frombuffer(bytes(self._values), self._kind)
 
 
 def _warn(part: str, networks: int) -> None:

@@ -33,7 +33,7 @@ from sneframe.run_folder.adapted import Adaptation, LabelledNetwork
 from sneframe.run_folder.json_files import CONVERTER
 from sneframe.run_folder.measured import Baseline, Metrics, PropertyScores, Seconds
 from sneframe.train import evaluate
-from sneframe.train.data import Data, Split
+from sneframe.train.data import Data, Split, memory_of
 from sneframe.train.run import Result
 from sneframe.zoo.staging import check_place
 
@@ -83,14 +83,15 @@ def adapt(
     target = _target(out, parent.config)
     where = parent.config.zoo.where if where is None else where
     selected, columns = read_networks(parent, Path(zoo), where, reporter)
-    kept = remaining(selected, parent.had, networks=networks, labelled=labelled)
+    memory = memory_of(parent.config.zoo)
+    kept = remaining(selected, parent.had, networks=networks, labelled=labelled, memory=memory)
     used, none = selected.select(kept), np.arange(0)
     accelerator = devices.prepare(parent.config.device, parent.config.precision)
     parent.model.encoder.to(accelerator.device)
     data = Data(
         zoo=used,
         columns={name: column.take(np.flatnonzero(kept)) for name, column in columns.items()},
-        batch=used.load(),
+        batch=used.load(memory=memory),
         split=Split(train=none, val=none, test=none),
     ).to(accelerator.device)
     everything = _encoded(parent, data)

@@ -31,13 +31,15 @@ class Encoded:
         embedding: ``(n, E)`` embeddings from the encoder of the run, on the host.
         truth: the true values ``(n,)`` of each property, float64, by the name of the property.
         group: ``(n,)`` run groups.
-        batch: the networks themselves; None if no adjustment needs them.
+        batch: a batch that has the networks; None if no adjustment needs them.
+        positions: positions ``(n,)`` of the networks in ``batch``; all networks of the batch if None.
     """
 
     embedding: Tensor
     truth: Mapping[str, np.ndarray]
     group: np.ndarray
     batch: Batch | None = None
+    positions: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.group)
@@ -48,8 +50,14 @@ class Encoded:
             embedding=self.embedding[torch.from_numpy(rows)],
             truth={name: values[rows] for name, values in self.truth.items()},
             group=self.group[rows],
-            batch=None if self.batch is None else self.batch.select(rows),
+            batch=self.batch,
+            positions=rows if self.positions is None else self.positions[rows],
         )
+
+    def select(self, rows: np.ndarray) -> Batch:
+        """Return the networks themselves at some rows. Only their weights are copied."""
+        assert self.batch is not None
+        return self.batch.select(rows if self.positions is None else self.positions[rows])
 
 
 @frozen(kw_only=True, eq=False)
@@ -71,7 +79,7 @@ class Fitted:
         embedding = networks.embedding
         if self.encoder is not None:
             assert networks.batch is not None
-            embedding = embedded(self.encoder, networks.batch)
+            embedding = embedded(self.encoder, networks.batch, networks.positions)
         with torch.no_grad(), Blamed(self.head):
             value: Tensor = self.head(embedding)
         return value
@@ -85,16 +93,25 @@ class Fitted:
         return {task.name: task.predict(own) for task, own in self.split(networks)}
 
 
-def embedded(encoder: Encoder, batch: Batch) -> Tensor:
+def embedded(encoder: Encoder, batch: Batch, positions: np.ndarray | None = None) -> Tensor:
     """Return the embeddings ``(n, E)`` of networks, on the host. The encoder stays on its device.
 
     Rows of networks that are :func:`~sneframe.nn.diverged.unusable` are not finite.
+
+    Args:
+        encoder: the encoder.
+        batch: a batch that has the networks. They are copied a few at a time.
+        positions: positions ``(n,)`` of the networks in the batch; by default, all networks.
     """
     encoder.eval()
-    rows = np.array_split(np.arange(len(batch)), -(-len(batch) // BATCH))
+    positions = np.arange(len(batch)) if positions is None else positions
+    found = []
     with torch.no_grad():
-        found = [encoder(batch.select(some).to(device_of(encoder))).float().cpu() for some in rows]
-    return without_unusable(torch.cat(found), batch)
+        for rows in np.array_split(positions, -(-len(positions) // BATCH)):
+            some = batch.select(rows)
+            embedding = encoder(some.to(device_of(encoder))).float().cpu()
+            found.append(without_unusable(embedding, some.to("cpu")))
+    return torch.cat(found)
 
 
 def device_of(encoder: Encoder) -> torch.device:

@@ -16,7 +16,9 @@ from sneframe.zoo import Zoo, open_zoo
 FEWEST = 3  #: with fewer run groups, too few are left to fit a slope when one is left out
 
 
-def remaining(zoo: Zoo, had: Set[str], *, networks: int, labelled: str | None) -> np.ndarray:
+def remaining(
+    zoo: Zoo, had: Set[str], *, networks: int, labelled: str | None, memory: int | None = None
+) -> np.ndarray:
     """Return a mask ``(n,)`` of the networks of a selection that the training did not have.
 
     All networks of a run group are left out if the training had one of them.
@@ -26,13 +28,14 @@ def remaining(zoo: Zoo, had: Set[str], *, networks: int, labelled: str | None) -
         had: the weight hashes of the networks that the training had.
         networks: how many networks are to be drawn.
         labelled: an expression that names the labelled networks, or None if they are to be drawn.
+        memory: bytes that the weights of the whole zoo may take; by default, half of the free memory.
 
     Raises:
         ZooError: there are too few networks, the training had one that ``labelled`` names, or no network is
             left to test on.
     """
     group = zoo.group
-    known = np.isin(group, _known_groups(zoo, had))
+    known = np.isin(group, _known_groups(zoo, had, memory))
     left_out = int(known.sum())
     why = f", without {counted(left_out, 'network')} of run groups that the training had" if left_out else ""
     there = len(np.unique(group[~known]))
@@ -108,11 +111,11 @@ def drawn(group: np.ndarray, predicted: np.ndarray, networks: int, seed: int) ->
     return np.sort([generator.choice(part) for part in parts])
 
 
-def _known_groups(zoo: Zoo, had: Set[str]) -> np.ndarray:
+def _known_groups(zoo: Zoo, had: Set[str], memory: int | None) -> np.ndarray:
     """Return the labels of the run groups that hold a network of the training.
 
     Not only the selection is searched: the training may have had another checkpoint of the same run.
     """
     whole = open_zoo(zoo.path)
-    ids = [number for number, found in weight_hashes(whole.load().blocks()) if found in had]
+    ids = [number for number, found in weight_hashes(whole.load(memory=memory).blocks()) if found in had]
     return np.unique(whole.group[np.isin(whole.ids, ids)])

@@ -67,7 +67,6 @@ class FineTune(Adjustment):
 
     def fit(self, head: Head, tasks: Tasks, networks: Encoded) -> Fitted:
         """Train copies of the encoder and the head, and keep the tasks."""
-        assert networks.batch is not None
         device = device_of(self.encoder)
         model = copy.deepcopy(Model(self.encoder, head)).to(device).train()
         target = _targets(tasks, networks).float().to(device)
@@ -76,7 +75,7 @@ class FineTune(Adjustment):
             torch.manual_seed(0)  # for dropout
             for rows in _batches(len(networks)):
                 optimiser.zero_grad()
-                value = model(networks.batch.select(rows).to(device)).value
+                value = model(networks.select(rows).to(device)).value
                 tasks.loss(value, target[torch.from_numpy(rows).to(device)]).mean().backward()
                 torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
                 optimiser.step()

@@ -5,7 +5,6 @@ These commands share the options that say how files are read.
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from sneframe.predict.predictor import Predictor
     from sneframe.zoo import Zoo
 
-UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
 Command = TypeVar("Command", bound=Callable[..., Any])
 #: click does not check whether these paths can be read. If one cannot, the commands still read the others.
 PATH = click.Path(path_type=Path, readable=False)
@@ -35,13 +33,12 @@ class Size(click.ParamType[int]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Convert a number with a unit to bytes."""
-        match = re.fullmatch(r"([\d.]+)\s*([a-z]*)", str(value).strip(), re.IGNORECASE)
+        from sneframe.config.byte_size import in_bytes
+
         try:
-            if match is None:
-                raise ValueError(value)
-            return int(float(match[1]) * UNITS[match[2].upper() or "B"])
-        except (ValueError, KeyError):
-            self.fail(f"{value!r} is not a size such as 2GB or 512MiB", param, ctx)
+            return in_bytes(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 OPTIONS = (

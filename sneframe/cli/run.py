@@ -30,6 +30,10 @@ CATEGORY = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "m
     help="The property to predict, or several as NAME,NAME. The first is the main property.",
 )
 @click.option("--seed", type=int, help="Seed of initialisation, batches, dropout and group elements.")
+@click.option(
+    "--memory",
+    help="Memory that the weights of the zoo may take, such as 2GB.  [default: half of the free memory]",
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to compute.")
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Run folder.  [default: the next free runs/RECIPE-NNN]"
@@ -37,7 +41,8 @@ CATEGORY = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "m
 @click.option(
     "--resume",
     type=click.Path(path_type=Path),
-    help="Continue the run in this folder with its own configuration, of which only --device may differ.",
+    help="Continue the run in this folder with its own configuration, of which only --device and --memory "
+    "may differ.",
 )
 @click.option("--no-report", is_flag=True, help="Draw no report.html; `sneframe report RUN` draws it later.")
 @click.option("--quiet", is_flag=True, help="Print only errors.")
@@ -48,6 +53,7 @@ def run(
     zoo: str | None,
     property_name: str | None,
     seed: int | None,
+    memory: str | None,
     device: str | None,
     out: Path | None,
     resume: Path | None,
@@ -64,14 +70,15 @@ def run(
     from sneframe.progress import Reporter
     from sneframe.train.run import run as run_config
 
-    in_zoo: dict[str, Any] = {"path": zoo}
+    in_zoo: dict[str, Any] = {"path": zoo, "memory": memory}
     if property_name is not None:
         main, *beside = (name.strip() for name in property_name.split(","))
         in_zoo |= {"property": main, "also": beside or None}
     short: dict[str, Any] = {"seed": seed, "device": device, "zoo": _given(in_zoo) or None}
     overrides = merge(_given(short), parse_set(words))
     if resume is not None:
-        # The device decides only the rounding, so a run may move from a CPU to a GPU.
+        # The device decides only the rounding. The memory for weights decides nothing, because the run has
+        # recorded its sampler. So a run may move to another machine.
         also = {
             "--plugin": plugin,
             "--config": file,

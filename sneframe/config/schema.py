@@ -17,6 +17,7 @@ import attrs
 from attrs import field, frozen
 from attrs.validators import and_, deep_iterable, ge, gt, in_, le, lt, optional
 
+from sneframe.config.byte_size import a_size
 from sneframe.config.validators import (
     FRACTION,
     SEED,
@@ -142,6 +143,12 @@ class ZooConfig:
         "'architecture' or a property: each value gets an equal part of every epoch; none: no balancing",
         check=named,
     )
+    memory: str | None = option(
+        None,
+        "memory that the weights may take, such as 2GB; a zoo that takes more is read from decoded files; "
+        "none: half of the free memory",
+        check=a_size,
+    )
     show: tuple[str, ...] = option(
         (),
         "further columns by which the maps of the report are coloured",
@@ -160,6 +167,18 @@ class TrainConfig:
 
     epochs: int = option(30, "passes over the training networks", check=ge(0))
     batch_size: int = option(64, "networks in a step, over all processes", check=ge(1))
+    shuffle: str = option(
+        "auto",
+        "auto | all | blocks: what is shuffled together: all networks of an epoch, or those in a buffer that "
+        "is filled with random blocks of neighbours; auto: blocks if the weights take more than zoo.memory",
+        check=in_(("auto", "all", "blocks")),
+    )
+    block: int | None = option(
+        None, "networks in a block; none: as many as take 1 MiB on average", check=optional(ge(1))
+    )
+    buffer: str | None = option(
+        None, "weights in a shuffle buffer, such as 500MB; none: a third of zoo.memory", check=a_size
+    )
     lr: float = option(1e-3, "highest learning rate", check=gt(0))
     schedule: str = option("one-cycle", "one-cycle | constant", check=in_(("one-cycle", "constant")))
     warmup: float = option(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import shlex
 from pathlib import Path
+from typing import Any
 
 from attrs import evolve
 
 from sneframe import atomic
-from sneframe.config.schema import RunConfig, read_toml
+from sneframe.config.schema import NONE, RunConfig, read_toml
 from sneframe.config.structure import to_toml, unstructure
 from sneframe.errors import MachineError, RunError
 from sneframe.run_folder.adapted import NAME as ADAPTED
@@ -30,7 +31,7 @@ def open_folder(
         config: configuration of the run.
         environment: environment of this session. Sessions that resume a run are recorded after the first.
         resume: whether to resume the run in the folder. That run must have the same zoo and the same
-            configuration, except for the device.
+            configuration, except for the device and the memory for weights.
 
     Raises:
         RunError: the folder for a new run is not empty, there is no run to resume, or the run to resume has
@@ -51,6 +52,26 @@ def open_folder(
         path = _take(folder, config)
     write_json(path / "environment.json", environment)
     return path
+
+
+def with_recorded_sampler(folder: Path, config: RunConfig) -> RunConfig:
+    """Return the configuration of a run to resume, with the sampler that the first session chose.
+
+    A default of the sampler depends on the memory of the machine, and another sampler would give other
+    numbers. If the folder has no ``config.toml``, the configuration is returned as it is.
+
+    Raises:
+        ConfigError: ``config.toml`` cannot be read.
+    """
+    if not (folder / "config.toml").exists():
+        return config
+    written = read_toml(folder / "config.toml").get("train", {})
+    recorded: dict[str, Any] = {
+        name: None if written[name] == NONE else written[name]
+        for name, unset in (("shuffle", "auto"), ("block", None), ("buffer", None))
+        if getattr(config.train, name) == unset and name in written
+    }
+    return evolve(config, train=evolve(config.train, **recorded))
 
 
 def how_to_continue(folder: Path) -> str:
@@ -98,13 +119,18 @@ def _next_free(config: RunConfig) -> Path:
 
 
 def _check_config(path: Path, config: RunConfig) -> None:
-    """Check that the configuration equals ``config.toml`` in the folder, except for the device."""
-    written = read_toml(path / "config.toml")
-    if {**written, "device": None} != {**unstructure(config), "device": None}:
+    """Check that the configuration equals ``config.toml`` in the folder, except for what may change."""
+    if _fixed(read_toml(path / "config.toml")) != _fixed(unstructure(config)):
         raise RunError(
             f"{path} holds a run with another configuration; resume that run without changes, or name "
             f"another folder with --out"
         )
+
+
+def _fixed(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a configuration without the keys that may change between sessions: device and memory."""
+    zoo = config.get("zoo", {})
+    return {**config, "device": None, "zoo": {**zoo, "memory": None} if isinstance(zoo, dict) else zoo}
 
 
 def _recorded(path: Path, environment: Environment) -> Environment:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -12,12 +14,16 @@ from attrs import evolve, field, frozen
 from sneframe import devices, plugins, zoo
 from sneframe.architecture import Architecture
 from sneframe.batch import Batch
-from sneframe.config.schema import ZooConfig
+from sneframe.config.byte_size import in_bytes
+from sneframe.config.schema import TrainConfig, ZooConfig
 from sneframe.engine import SerialEngine
 from sneframe.errors import ConfigError, Interrupted, ZooError, choices
+from sneframe.predict.stream import shown as in_words
 from sneframe.progress import Reporter
+from sneframe.train.read_ahead import ReadAhead
+from sneframe.train.sampler import blocks_of, epoch_batches
 from sneframe.zoo import Zoo, splits
-from sneframe.zoo.cache import default_folder
+from sneframe.zoo.cache import default_folder, half_of_free_memory
 from sneframe.zoo.column import Column
 
 HOST = torch.device("cpu")
@@ -48,6 +54,8 @@ class Data:
         balance: ``(N,)`` ints: a number for the kind of each network. Every kind then makes up the same
             fraction of an epoch. If it is None, the kinds are not balanced.
         device: device to which :meth:`select` moves networks.
+        memory: bytes that weights may take.
+        ahead: reads batches ahead, if the weights are mapped from files; None if they are in memory.
     """
 
     zoo: Zoo
@@ -57,6 +65,8 @@ class Data:
     shown: Mapping[str, Column] = field(factory=dict)
     balance: np.ndarray | None = None
     device: torch.device = HOST
+    memory: int = 0
+    ahead: ReadAhead | None = None
 
     @property
     def property(self) -> str:
@@ -74,12 +84,43 @@ class Data:
         the networks that it selects.
         """
         size = sum(n.weights.nbytes for n in self.batch.networks)
-        batch = self.batch.to(device) if devices.fits(size, device) else self.batch
-        return evolve(self, batch=batch, device=device)
+        if device == self.batch.device or not devices.fits(size, device):
+            return evolve(self, device=device)
+        return evolve(self, batch=self.batch.to(device), device=device, ahead=None)
 
     def select(self, positions: np.ndarray) -> Batch:
         """Return the networks at ``positions``, in that order, on the device."""
-        return self.batch.select(positions).to(self.device)
+        source = self.batch if self.ahead is None else self.ahead
+        return source.select(positions).to(self.device)
+
+    def announced(self, batches: Iterable[Sequence[np.ndarray]]) -> AbstractContextManager[None]:
+        """Return a ``with`` block that will select batches in this order, so that they can be read ahead.
+
+        Args:
+            batches: lists of arrays of positions. The batches of one list are best read together.
+        """
+        return nullcontext() if self.ahead is None else self.ahead.announced(batches)
+
+    def sizes(self) -> np.ndarray:
+        """Return the number of bytes that the weights of each network take, ``(N,)``."""
+        return 4 * np.array([a.num_weights for a in self.batch.architectures], np.int64)[self.batch.entry]
+
+    def epoch_batches(self, train: TrainConfig, *, seed: int, epoch: int) -> list[list[np.ndarray]]:
+        """Return the batches of an epoch; see :func:`sneframe.train.sampler.epoch_batches`.
+
+        Args:
+            train: the configuration of the training, which :func:`sneframe.train.sampler.settled` returned.
+            seed: seed of the run.
+            epoch: number of the epoch, counted from 0.
+        """
+        return epoch_batches(
+            self.split.train,
+            batch_size=train.batch_size,
+            seed=seed,
+            epoch=epoch,
+            kinds=self.balance,
+            blocks=blocks_of(train, self.batch.order, self.sizes()),
+        )
 
     def training_architectures(self) -> tuple[Architecture, ...]:
         """Return the architectures of the training networks, in the order of the batch."""
@@ -123,10 +164,10 @@ def load_data(config: ZooConfig, reporter: Reporter) -> Data:
     return Data(
         zoo=selected,
         columns=columns,
-        batch=selected.load(),
         split=Split(**parts),
         shown={name: selected.typed_column(name) for name in config.show},
         balance=_kinds(selected, config.balance),
+        **_loaded(selected, config, reporter),
     )
 
 
@@ -149,7 +190,33 @@ def load_whole(config: ZooConfig, reporter: Reporter) -> Data:
         if not len(positions):
             raise ZooError(f"split {stored[0]!r} of {selected.path} leaves no network in 'test'")
     split = Split(train=none, val=none, test=positions)
-    return Data(zoo=selected, columns=columns, batch=selected.load(), split=split)
+    return Data(zoo=selected, columns=columns, split=split, **_loaded(selected, config, reporter))
+
+
+class _Loaded(TypedDict):
+    """The fields of :class:`Data` that hold the weights."""
+
+    batch: Batch
+    memory: int
+    ahead: ReadAhead | None
+
+
+def _loaded(selected: Zoo, config: ZooConfig, reporter: Reporter) -> _Loaded:
+    """Read weights into memory, or map them from files if they take more than ``zoo.memory``."""
+    memory = memory_of(config)
+    if mapped := selected.size > memory:
+        reporter.say(
+            f"the weights take {in_words(selected.size)} and may take {in_words(memory)} of memory, so they "
+            f"are decoded once into files in {default_folder()}, and read from there"
+        )
+    batch = selected.load(memory=memory)
+    ahead = ReadAhead(batch, selected.decoded_files(), memory) if mapped else None
+    return _Loaded(batch=batch, memory=memory, ahead=ahead)
+
+
+def memory_of(config: ZooConfig) -> int:
+    """Return the number of bytes that the weights of a zoo may take."""
+    return half_of_free_memory() if config.memory is None else in_bytes(config.memory)
 
 
 def with_properties(config: ZooConfig, reporter: Reporter) -> tuple[Zoo, dict[str, Column]]:

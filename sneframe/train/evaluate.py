@@ -68,10 +68,12 @@ def predict(
     model.eval()
     width = model.encoder.width
     rows = torch.zeros(len(positions), width + model.encoder.aggregator.out.values, device=accelerator.device)
-    with torch.no_grad(), accelerator.autocast():
-        for start in range(0, len(positions), batch_size):
-            slots = np.arange(start, min(start + batch_size, len(positions)))
-            mine = slots[accelerator.process_index :: accelerator.num_processes]
+    starts = range(0, len(positions), batch_size)
+    slots = [np.arange(start, min(start + batch_size, len(positions))) for start in starts]
+    parts = [each[accelerator.process_index :: accelerator.num_processes] for each in slots]
+    announced = data.announced([[positions[mine] for mine in parts]])
+    with torch.no_grad(), accelerator.autocast(), announced:
+        for mine in parts:
             if not len(mine):
                 continue
             batch = data.select(positions[mine])
@@ -94,9 +96,9 @@ def embed(
 ) -> Tensor:
     """Return the embeddings ``(n, E)`` of the networks at ``positions``, as a tensor on the host."""
     encoder.eval()
-    starts = range(0, len(positions), batch_size)
-    with torch.no_grad(), accelerator.autocast():
-        rows = [encoder(data.select(positions[start : start + batch_size])).float().cpu() for start in starts]
+    parts = [positions[start : start + batch_size] for start in range(0, len(positions), batch_size)]
+    with torch.no_grad(), accelerator.autocast(), data.announced([parts]):
+        rows = [encoder(data.select(part)).float().cpu() for part in parts]
     return torch.cat(rows)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import threading
+from itertools import chain
 from pathlib import Path
 from types import FrameType, TracebackType
 
@@ -29,7 +30,7 @@ from sneframe.train import evaluate
 from sneframe.train.clock import Clock
 from sneframe.train.data import Data
 from sneframe.train.objective import Objective
-from sneframe.train.sampler import epoch_batches, smallest_batch, step_seed, steps_per_epoch
+from sneframe.train.sampler import after, smallest_batch, step_seed, steps_per_epoch
 from sneframe.train.weight_average import WeightAverage
 
 
@@ -102,6 +103,14 @@ class Loop:
         """Number of steps in an epoch."""
         return steps_per_epoch(len(self.data.split.train), self.config.train.batch_size)
 
+    def mine(self, values: np.ndarray) -> np.ndarray:
+        """Return the part of this process, given one value for each network of the batch of a step.
+
+        Each of P processes takes every P-th network. If a loss uses only the first networks of the whole
+        batch, each process therefore has the same fraction of them.
+        """
+        return values[self.accelerator.process_index :: self.accelerator.num_processes]
+
 
 def fit(
     objective: Objective,
@@ -164,24 +173,20 @@ def fit(
     ):
         while training.epoch < config.train.epochs and training.stopped_by is None:
             clock.start()
-            batches = epoch_batches(
-                data.split.train,
-                batch_size=config.train.batch_size,
-                seed=config.seed,
-                epoch=training.epoch,
-                kinds=data.balance,
-            )
+            batches = data.epoch_batches(config.train, seed=config.seed, epoch=training.epoch)
+            batches = after(batches, training.step)
             stepper.train()
-            for positions in batches[training.step :]:
-                train_step(loop, positions, training.epoch * loop.steps + training.step)
-                training.step += 1
-                if interruption.requested:
-                    _count_steps(loop, training)
-                    training.seconds = clock.seconds
-                    _save(last, loop, training)
-                    raise Interrupted(f"in epoch {training.epoch + 1}; {how_to_continue(folder)}")
-                if clock.fraction >= 1:  # the budget is spent, so the epoch ends here
-                    break
+            with data.announced([loop.mine(positions) for positions in some] for some in batches):
+                for positions in chain.from_iterable(batches):
+                    train_step(loop, positions, training.epoch * loop.steps + training.step)
+                    training.step += 1
+                    if interruption.requested:
+                        _count_steps(loop, training)
+                        training.seconds = clock.seconds
+                        _save(last, loop, training)
+                        raise Interrupted(f"in epoch {training.epoch + 1}; {how_to_continue(folder)}")
+                    if clock.fraction >= 1:  # the budget is spent, so the epoch ends here
+                        break
             with average.applied():
                 _finish_epoch(loop, training)
                 if accelerator.is_main_process and training.best_epoch == training.epoch:
@@ -212,19 +217,16 @@ def train_step(loop: Loop, positions: np.ndarray, step: int) -> None:
         step: number of the step, counted from 0 over the whole training.
     """
     train, accelerator = loop.config.train, loop.accelerator
-    # Each of P processes takes every P-th network. If a loss uses only the first networks of the whole batch,
-    # each process therefore has the same fraction of them.
-    mine = slice(accelerator.process_index, None, accelerator.num_processes)
+    mine = loop.mine(positions)
     torch.manual_seed(step_seed(loop.config.seed, step, accelerator.process_index))
-    slots = np.arange(len(positions))[mine]
+    slots = loop.mine(np.arange(len(positions)))
     draw = Draw(seed=loop.config.seed, step=step, positions=slots, size=len(positions))
-    target = loop.targets.index_select(
-        0, torch.from_numpy(positions[mine]).to(loop.targets.device, non_blocking=True)
-    )
+    own = torch.from_numpy(np.ascontiguousarray(mine)).to(loop.targets.device, non_blocking=True)
+    target = loop.targets.index_select(0, own)
     progress = _progress(loop, step)
     for group in loop.optimiser.param_groups:
         group["lr"] = learning_rate(train, progress)
-    loss, parts = loop.stepper(loop.data.select(positions[mine]), target, draw, progress)
+    loss, parts = loop.stepper(loop.data.select(mine), target, draw, progress)
     accelerator.backward(loss)
     if train.clip is not None:
         accelerator.clip_grad_norm_(loop.stepper.parameters(), train.clip)

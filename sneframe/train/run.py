@@ -21,14 +21,14 @@ from attrs import evolve, frozen
 
 from sneframe import devices
 from sneframe.batch import Batch
-from sneframe.config.schema import RunConfig
+from sneframe.config.schema import RunConfig, TrainConfig
 from sneframe.errors import Interrupted, RunError
 from sneframe.model import build_augmentations, build_invariance, build_model, head_class
 from sneframe.plugins import Blamed
 from sneframe.predict.doubt import Seen, ranges_of
 from sneframe.progress import Reporter
 from sneframe.run_folder import checkpoint, environment, tensor_files
-from sneframe.run_folder.create import how_to_continue, open_folder
+from sneframe.run_folder.create import how_to_continue, open_folder, with_recorded_sampler
 from sneframe.run_folder.json_files import CONVERTER, write_json
 from sneframe.run_folder.measured import Metrics, Seconds
 from sneframe.run_folder.predictions import write_predictions
@@ -39,7 +39,7 @@ from sneframe.train.calibrate import calibrate
 from sneframe.train.data import Data, load_data
 from sneframe.train.loop import Training, fit
 from sneframe.train.objective import Objective
-from sneframe.train.sampler import steps_per_epoch
+from sneframe.train.sampler import settled, steps_per_epoch
 
 
 @frozen(kw_only=True)
@@ -82,6 +82,8 @@ def run(
         raise RunError("resume=True needs the argument 'out': the folder of the run to resume")
     started = time.perf_counter()
     config = _with_whole_path(config)
+    if resume and out is not None:
+        config = with_recorded_sampler(Path(out), config)
     accelerator = devices.prepare(config.device, config.precision)
     reporter = reporter if reporter is not None and accelerator.is_main_process else Reporter()
     if warning := devices.missing_processes(accelerator):
@@ -89,6 +91,9 @@ def run(
 
     with accelerator.main_process_first():  # because the main process may have to build the demo zoo
         data = load_data(config.zoo, reporter)
+    # Processes may find different amounts of free memory, but must shuffle in the same way.
+    train = devices.from_main_process(accelerator, lambda: _settled(config, data))
+    config = evolve(config, train=train)
     tasks = _tasks(data, config, fitted=not head_class(config).trained)
     torch.manual_seed(config.seed)
     model = build_model(config, data.training_architectures(), tasks.width)
@@ -115,6 +120,15 @@ def run(
             f"{len(data.split.test)} networks, "
             f"{sum(p.numel() for p in model.parameters()):,} trainable weights, {accelerator.device}"
         )
+        if (
+            train.shuffle == "blocks"
+            and train.epochs
+            and any(p.requires_grad for p in objective.parameters())
+        ):
+            reporter.say(
+                f"networks are shuffled in blocks of {train.block}, within buffers of {train.buffer}; "
+                f"train.shuffle=all gives other numbers, and may be slower"
+            )
         for line, count in evaluate.left_out(model, data).items():
             reporter.say(f"{count} networks are not read completely; {line}")
         data = data.to(accelerator.device)
@@ -138,6 +152,11 @@ def _with_whole_path(config: RunConfig) -> RunConfig:
     if config.zoo.path is None:
         return config
     return evolve(config, zoo=evolve(config.zoo, path=str(Path(config.zoo.path).resolve())))
+
+
+def _settled(config: RunConfig, data: Data) -> TrainConfig:
+    sizes = data.sizes()[data.split.train]
+    return settled(config.train, sizes, memory=data.memory, mapped=data.ahead is not None)
 
 
 def _training(data: Data) -> TrainingNetworks:

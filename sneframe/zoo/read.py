@@ -266,16 +266,21 @@ class Zoo:
 
     # -- weights ---------------------------------------------------------------------------------------------
 
-    def load(self, cache: str | Path | None = None) -> Batch:
+    @property
+    def size(self) -> int:
+        """The number of bytes that the weights of the selected networks take in single precision."""
+        return 4 * int(self._num_weights[self.architecture_index].sum())
+
+    def load(self, cache: str | Path | None = None, *, memory: int | None = None) -> Batch:
         """Read the weights of the selected networks into a batch.
 
         The batch holds a float32 tensor ``(n_a, P_a)`` for each architecture, and has the ids and the order
-        of this selection. If the weights would take more than half of the free memory, they are decoded once
-        into files, and the tensors are memory-mapped from these files. Such tensors must not be changed in
-        place.
+        of this selection. If the weights would take more than ``memory``, they are decoded once into files,
+        and the tensors are memory-mapped from these files. Such tensors must not be changed in place.
 
         Args:
             cache: the folder for the files with decoded weights; by default, a folder in the user's cache.
+            memory: bytes that the weights may take; by default, half of the free memory.
 
         Raises:
             ZooError: no network is selected, a chunk is missing or damaged (the error names its file), or a
@@ -288,8 +293,7 @@ class Zoo:
 
         if not len(self):
             raise ZooError(f"{self.path}: no network is selected")
-        folder = weights_cache.default_folder() if cache is None else Path(cache)
-        fits = weights_cache.fits(4 * int(self._num_weights[self.architecture_index].sum()))
+        fits = self.size <= (weights_cache.half_of_free_memory() if memory is None else memory)
         weights, positions = {}, {}
         for architecture, number, here, rows in self._by_architecture():
             blocks = self._store.flat(number, rows)
@@ -299,13 +303,30 @@ class Zoo:
                     for start, block in blocks:
                         tensor[start : start + len(block)] = torch.from_numpy(block)
                 else:
-                    files = folder / self.digest / architecture.id
-                    tensor = weights_cache.mapped(files, rows, architecture.num_weights, blocks)
+                    folder = self._decoded(cache, architecture)
+                    tensor = weights_cache.mapped(folder, rows, architecture.num_weights, blocks)
             weights[architecture], positions[architecture] = tensor, here
         batch = join(weights, {architecture: self.ids[here] for architecture, here in positions.items()})
         # `join` orders the networks by architecture. The order of the selection is restored here.
         order = np.argsort(np.concatenate(list(positions.values())))
         return evolve(batch, order=order, ids=self.ids)
+
+    def decoded_files(self, cache: str | Path | None = None) -> tuple[weights_cache.DecodedFile, ...]:
+        """Return the file from which :meth:`load` maps the weights of each architecture, in their order.
+
+        Args:
+            cache: the folder for the files, as in :meth:`load`.
+        """
+        return tuple(
+            weights_cache.DecodedFile(
+                weights_cache.file_of(self._decoded(cache, architecture), rows), architecture.num_weights
+            )
+            for architecture, _, _, rows in self._by_architecture()
+        )
+
+    def _decoded(self, cache: str | Path | None, architecture: Architecture) -> Path:
+        folder = weights_cache.default_folder() if cache is None else Path(cache)
+        return folder / self.digest / architecture.id
 
     @property
     def _num_weights(self) -> np.ndarray:

@@ -95,7 +95,8 @@ def test_balance_gives_each_kind_the_same_part():
     """With zoo.balance each kind makes up the same part of an epoch."""
     kinds = np.array([0] * 40 + [1] * 8 + [2] * 12)
     train = np.arange(4, 60)
-    drawn = np.concatenate(epoch_batches(train, batch_size=10, seed=0, epoch=3, kinds=kinds))
+    (batches,) = epoch_batches(train, batch_size=10, seed=0, epoch=3, kinds=kinds)
+    drawn = np.concatenate(batches)
     counts = np.bincount(kinds[drawn])
     assert len(drawn) == len(train)
     assert counts.max() - counts.min() <= 1
