@@ -11,6 +11,7 @@ import argparse
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -49,6 +50,7 @@ def measure(zoo: Path, chunks: str, budget: float) -> None:
         "seed": 0,
         "zoo": f"{zoo.stem}, {len(sneframe.open_zoo(zoo).where('final'))} runs",
         "unit": "seconds of training with one thread",
+        "chunks": chunks,
         "steps": history[-1]["step"],
         "best": {"epoch": best["epoch"], "seconds": round(best["seconds"], 1)},
         "test": test,
@@ -66,11 +68,23 @@ def measure(zoo: Path, chunks: str, budget: float) -> None:
     ]
     body = json.dumps(found, indent=2).removesuffix("\n}")
     file.write_text(body + ',\n  "epochs": [\n    ' + ",\n    ".join(rows) + "\n  ]\n}\n", encoding="utf-8")
-    print(
-        f"chunk sampling: {zoo.stem}, at most {chunks} chunks: {found['steps']} steps, "
-        f"test τ {test['tau']:.3f}, MSE {test['mse']:.4f}, best after {found['best']['seconds']:.0f} s",
-        flush=True,
-    )
+    print(f"chunks: {found['zoo']}, {words(found)}", flush=True)
+
+
+def table() -> None:
+    """Print the committed scores, and how many times as many steps a sample allows."""
+    found = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(CURVES.glob("chunks-*.json"))]
+    whole = {each["zoo"]: each["steps"] for each in found if each["chunks"] == "none"}
+    for each in found:
+        ratio = each["steps"] / whole[each["zoo"]]
+        print(f"chunks: {each['zoo']}, {words(each)}, {ratio:.1f} times the steps of all chunks")
+
+
+def words(found: dict[str, Any]) -> str:
+    """Return what is printed about one run."""
+    test, best = found["test"], found["best"]["seconds"]
+    scores = f"test τ {test['tau']:.3f}, MSE {test['mse']:.4f}, best after {best:.0f} s"
+    return f"at most {found['chunks']} chunks: {found['steps']} steps, {scores}"
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 import torch
-from speed import NETWORKS, networks
+from step_speed import NETWORKS, networks
 from torch.profiler import ProfilerActivity, profile
 
 import sneframe
@@ -40,7 +40,8 @@ def kind(name: str) -> str:
     return OTHER
 
 
-def main() -> None:
+def profiled() -> None:
+    """Print the time of each kind of operation."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
     keep_freed_memory()
@@ -72,4 +73,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    profiled()

@@ -172,12 +172,13 @@ class _Head:
 
 @frozen(kw_only=True)
 class _Machine:
-    """The part of a cell's file that describes the machine."""
+    """The part of a cell's file that describes the machine, and how its memory let networks be shuffled."""
 
     system: str
     processor: str
     cores: int
     device: str = "cpu"
+    shuffle: str = "all"
 
 
 @frozen(kw_only=True)
@@ -349,9 +350,9 @@ def _machine(found: _Finished) -> str:
     if (machine := found.machine) is None:
         return ""
     threads = "" if found.threads is None else f", {counted(found.threads, 'thread')}"
-    return (
-        f"{machine.system} {machine.processor}, {counted(machine.cores, 'core')}, {machine.device}{threads}"
-    )
+    shuffled = "" if machine.shuffle == "all" else ", networks shuffled in blocks"
+    cores = counted(machine.cores, "core")
+    return f"{machine.system} {machine.processor}, {cores}, {machine.device}{threads}{shuffled}"
 
 
 def _rounded(values: Sequence[float] | Sequence[str]) -> list[float] | list[str]:

@@ -139,6 +139,7 @@ def work(job: Mapping[str, Any], note: Note) -> dict[str, Any]:
         SneframeError: the job cannot be run.
     """
     from sneframe import plugins
+    from sneframe.config.schema import read_toml
     from sneframe.config.structure import structure
     from sneframe.run_folder.environment import Environment
     from sneframe.run_folder.json_files import read_json
@@ -168,6 +169,7 @@ def work(job: Mapping[str, Any], note: Note) -> dict[str, Any]:
             "processor": platform.machine(),
             "cores": os.cpu_count(),
             "device": environment.device,
+            "shuffle": read_toml(folder / "config.toml")["train"]["shuffle"],
         },
         "versions": {
             "sneframe": environment.sneframe,

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 import sneframe
+from sneframe.bench import cell as cells
 from sneframe.bench import worker
 from sneframe.bench.cell import Cell
 from sneframe.bench.zoos import StoredZoo
@@ -27,9 +28,17 @@ def test_a_cell_comes_back_with_its_costs(toy_zoo_path):
     assert left["tests"][0]["scores"]["n"] == 6
     assert left["tests"][0]["coverage"] is None  # six validation networks are too few for an interval
     assert 100 * 2**20 < left["peak_memory"] < 2000 * 2**20
-    assert set(left["machine"]) == {"system", "processor", "cores", "device"}
+    assert set(left["machine"]) == {"system", "processor", "cores", "device", "shuffle"}
     assert left["versions"]["sneframe"] == sneframe.__version__
     assert "plugin stats" in left["versions"]
+
+
+def test_a_cell_says_that_memory_decided_the_order(toy_zoo_path, tmp_path, monkeypatch):
+    """A zoo beyond memory is shuffled in blocks, which changes numbers, so the table says so."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    cell = cell_of(toy_zoo_path, "zoo.memory=100B", "train.epochs=1", recipe="deepsets")
+    outcome = cells.read(cells.write(tmp_path, cell, worker.run_cell(cell, lambda note: None), {}))
+    assert outcome.machine.endswith("networks shuffled in blocks")
 
 
 def test_a_run_that_fails_is_a_reason(toy_zoo_path):
