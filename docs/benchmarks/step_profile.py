@@ -7,12 +7,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-import torch
-from step_speed import NETWORKS, networks
+from step_speed import NETWORKS, prepared, step_gradients
 from torch.profiler import ProfilerActivity, profile
-
-import sneframe
-from sneframe.freed_memory import keep_freed_memory
 
 STEPS = 10
 #: Kinds of operations, by the beginnings of their names in PyTorch. The first that fits counts.
@@ -42,23 +38,12 @@ def kind(name: str) -> str:
 
 def profiled() -> None:
     """Print the time of each kind of operation."""
-    torch.manual_seed(0)
-    torch.set_num_threads(1)
-    keep_freed_memory()
-    architecture, batch = networks()
-    encoder = sneframe.encoder("sne/default", [architecture])
-    encoder.normalise.fit([batch])
-
-    def step() -> None:
-        encoder.zero_grad()
-        embedding: torch.Tensor = encoder(batch)
-        embedding.square().sum().backward()
-
+    encoder, batch = prepared()
     for _ in range(3):
-        step()
+        step_gradients(encoder, batch)
     with profile(activities=[ProfilerActivity.CPU]) as found:
         for _ in range(STEPS):
-            step()
+            step_gradients(encoder, batch)
     spent: dict[str, float] = defaultdict(float)
     names: dict[str, dict[str, float]] = defaultdict(dict)
     for event in found.key_averages():

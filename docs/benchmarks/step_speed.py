@@ -19,6 +19,7 @@ import sneframe
 from sneframe.architecture import Architecture
 from sneframe.batch import Batch, join
 from sneframe.freed_memory import keep_freed_memory
+from sneframe.model import Encoder
 
 NETWORKS, ROUNDS = 64, 15
 
@@ -81,20 +82,31 @@ def seconds(action: Callable[[], object]) -> float:
     return time.process_time() - begun
 
 
-def step() -> None:
-    """Compare a step of ``sne/default`` with the same step by the equations, one thread, in turn."""
+def prepared() -> tuple[Encoder, Batch]:
+    """Return ``sne/default`` and a batch, for one thread."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
     keep_freed_memory()
     architecture, batch = networks()
     encoder = sneframe.encoder("sne/default", [architecture])
     encoder.normalise.fit([batch])
+    return encoder, batch
+
+
+def step_gradients(encoder: Encoder, batch: Batch) -> Tensor:
+    """Return the gradients of one step, as one vector."""
+    encoder.zero_grad()
+    embedding: Tensor = encoder(batch)
+    embedding.square().sum().backward()
+    return torch.cat([p.grad.flatten() for p in encoder.parameters() if p.grad is not None])
+
+
+def step() -> None:
+    """Compare a step of ``sne/default`` with the same step by the equations, one thread, in turn."""
+    encoder, batch = prepared()
 
     def training() -> Tensor:
-        encoder.zero_grad()
-        embedding: Tensor = encoder(batch)
-        embedding.square().sum().backward()
-        return torch.cat([p.grad.flatten() for p in encoder.parameters() if p.grad is not None])
+        return step_gradients(encoder, batch)
 
     def literal() -> Tensor:
         with by_the_equations():

@@ -22,7 +22,8 @@ from sneframe.cli import main
 
 def slow(*_, **__):
     print("scoring", flush=True)
-    time.sleep(300)
+    for _ in range(30_000):  # one long sleep would miss a signal that comes just before it begins
+        time.sleep(0.01)
 
 evaluate.invariance = slow
 main(sys.argv[1:])

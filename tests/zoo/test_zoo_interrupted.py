@@ -20,6 +20,7 @@ Weights = Callable[..., dict[str, np.ndarray]]
 
 WRITER = """
 import sys
+import time
 import numpy as np
 from sneframe.architecture import Architecture, Layer, Parameter
 from sneframe.zoo import create
@@ -31,6 +32,15 @@ with create(sys.argv[1], name="z", overwrite=True) as zoo:
     for _ in range(3):
         zoo.append(architecture, {"w": rng.standard_normal((2, 512, 1024)).astype("f4")}, {})
     BODY
+"""
+
+
+#: Says that the zoo is half written, and waits to be killed. A read, or one long sleep, would miss a signal
+#: that comes just before it begins.
+WAITS = """
+    print("written", flush=True)
+    for _ in range(30_000):
+        time.sleep(0.01)
 """
 
 
@@ -48,7 +58,7 @@ def writer(path: Path, body: str, before: str = "") -> subprocess.Popen[str]:
 
 def killed_writer(path: Path) -> Path:
     """Kill a writer that has written whole chunks, and return the temporary folder that it leaves."""
-    process = writer(path, "print('written', flush=True); sys.stdin.read()")
+    process = writer(path, WAITS)
     with process:
         assert process.stdout is not None
         assert process.stdout.readline() == "written\n"
@@ -172,7 +182,7 @@ def test_an_interrupt_while_a_chunk_is_written_leaves_nothing(
 
 def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
     """SIGINT to a writing process leaves nothing."""
-    process = writer(tmp_path / "z.zarr", "print('written', flush=True); sys.stdin.read()")
+    process = writer(tmp_path / "z.zarr", WAITS)
     with process:
         assert process.stdout is not None
         assert process.stdout.readline() == "written\n"
