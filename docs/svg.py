@@ -22,6 +22,7 @@ text, .ink { fill: var(--ink) } .quiet { fill: var(--quiet) } .accent { fill: va
 .axis { fill: none; stroke: var(--quiet) } .dashed { stroke-dasharray: 5 4 }
 .arrow { fill: none; stroke: var(--quiet); stroke-width: 1.6 } .head { fill: var(--quiet) }
 .curve { fill: none; stroke: var(--accent); stroke-width: 2.2 } .other { stroke: var(--minus) }
+.third { stroke: var(--plus) }
 .plus { fill: var(--plus) } .minus { fill: var(--minus) }
 svg {
   --page: #ffffff; --card: #f6f8fa; --line: #d1d9e0; --ink: #1f2328; --quiet: #59636e;

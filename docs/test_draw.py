@@ -12,12 +12,14 @@ sys.path[:0] = [str(HERE), str(HERE / "benchmarks")]
 import chart  # noqa: E402  # scripts beside the pages, in no package
 import curve  # noqa: E402  # the same
 import draw  # noqa: E402  # the same
+import size_chart  # noqa: E402  # the same
 import sources  # noqa: E402  # the same
 
 DRAWINGS = {
     **draw.drawings(),
     chart.CHART: chart.chart(),
     **curve.drawings(),
+    size_chart.CHART: size_chart.chart(),
     sources.CHART: sources.sources(),
 }
 

@@ -119,11 +119,39 @@ ACCURACY = Chart(
     levels={"stats/boosting": BOOSTING},
 )
 
+#: What a line of a chart of sampled chunks looks like: words, style, colour, and the height of the words.
+SAMPLES = {
+    "8": ("at most 8 chunks of a parameter", "curve other", "minus", 300.0),
+    "32": ("at most 32", "curve third", "plus", 278.0),
+    "none": ("all", "curve", "accent", 322.0),
+}
+
+
+def sampled(zoo: str, title: str, scores: tuple[float, float], ticks: Sequence[float]) -> Chart:
+    """Return the chart of runs that sample the chunks of each parameter."""
+    return Chart(
+        file=f"chunks-{zoo}.svg",
+        label=f"Validation tau of SNE over training time, with samples of chunks and with all: {zoo}",
+        title=title,
+        score="tau",
+        scores=scores,
+        ticks=ticks,
+        seconds=180.0,
+        marks=(0, 60, 120, 180),
+        curves={f"chunks-{zoo}-{chunks}": look for chunks, look in SAMPLES.items()},
+    )
+
+
+CHUNKS = (
+    sampled("mnist", "validation τ (accuracy of MNIST CNNs)", (0.5, 0.8), (0.5, 0.6, 0.7, 0.8)),
+    sampled("transformer", "validation τ (accuracy of MNIST transformers)", (0.3, 0.7), (0.3, 0.5, 0.7)),
+)
+
 
 def drawings() -> dict[Path, Drawing]:
-    """Return both drawings, by their files."""
+    """Return all drawings, by their files."""
     images = HERE.parent / "images"
-    return {images / chart.file: chart.draw() for chart in (FREQUENCY, ACCURACY)}
+    return {images / chart.file: chart.draw() for chart in (FREQUENCY, ACCURACY, *CHUNKS)}
 
 
 if __name__ == "__main__":

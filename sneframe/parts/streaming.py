@@ -85,7 +85,7 @@ class Pools(Protocol):
         *,
         memory: int,
     ) -> Tensor:
-        """Return the code ``(1, D)`` of one unit of one network.
+        """Return the code ``(1, D)`` of one unit of one network. Several threads may call this at once.
 
         Args:
             architecture: architecture of the network.

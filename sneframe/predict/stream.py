@@ -3,6 +3,7 @@
 An encoder can do this if its layer encoder is ``local`` and its parts implement the three protocols of
 :mod:`sneframe.parts.streaming`. The parameters that share one code are a unit. The weights of a unit are
 read, and then rescaled, cut and pooled to its code in blocks. They are released before the next unit is read.
+On a CPU, each thread encodes a unit of its own.
 
 Of a very large network, only a sample of the chunks of each parameter is encoded, unless all weights are
 asked for. The weights of other chunks are not read from the file.
@@ -10,8 +11,12 @@ asked for. The weights of other chunks are not read from the file.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -30,6 +35,7 @@ CHUNKS = 2048  #: the largest number of chunks of a parameter in this sample
 BLOCK = 1 << 16  #: weights per block
 PER_WEIGHT = 16  #: bytes per weight of a block: four each as read, as rescaled, as cut, and for the mask
 
+Result = TypeVar("Result")
 #: Chunks ``(q, C)`` of a parameter, and their mask ``(q, C)``.
 Sample = tuple[Tensor, Tensor]
 
@@ -84,7 +90,8 @@ def stream(
         architecture: the architecture of the network.
         read: function that returns a parameter by name, in any floating-point type. It is called once for
             each parameter, and the parameter is released after use.
-        memory: the number of bytes that may be used beside the weights of one unit.
+        memory: the number of bytes that may be used beside the weights of the units that are encoded at once.
+            There are as many as PyTorch has threads, if the memory is enough for them.
         chunks: the largest number of chunks of a parameter that are read and encoded; None for all, or as
             many as the tokenizer itself takes.
         progress: called with the number of encoded weights and the number of all weights.
@@ -94,33 +101,102 @@ def stream(
     """
     if (reason := obstacle(encoder)) is not None:
         raise PartError(f"{reason}, so {architecture.num_weights:,} weights cannot be encoded layer by layer")
-    if memory < (needed := least(encoder)):
+    needed = least(encoder)
+    if memory < needed:
         raise PartError(f"memory: {shown(memory)} is too little; this model needs at least {shown(needed)}")
     encoder.normalise.warn_unless_fitted()  # forward would warn, but it is not called here
     layer_encoder = encoder.layer_encoder
     assert isinstance(layer_encoder, Pools)
     with Blamed(layer_encoder):
         units = layer_encoder.units(architecture)
-    codes, done, usable = [], 0, True
+    sizes = [sum(architecture.parameters[index].size for index in unit) for unit in units]
+    alone = partial(_encode_unit, encoder, architecture, memory=memory, chunks=chunks)
+    at_once = 1
+    if next(encoder.parameters()).device.type == "cpu":
+        at_once = max(1, min(torch.get_num_threads(), memory // max(1, needed)))
+    coming: deque[tuple[tuple[int, ...], dict[int, Tensor], Future[tuple[Tensor, bool]]]] = deque()
+    found: list[tuple[Tensor, bool]] = []
     advance = progress or (lambda *_: None)
-    advance(done, architecture.num_weights)
-    for unit in units:
-        weights = {index: read(architecture.parameters[index].name).reshape(-1) for index in unit}
-        samples = {
-            index: _sample(encoder, architecture, index, flat, chunks) for index, flat in weights.items()
-        }
-        for index, flat in weights.items():
-            sample = samples[index]
-            usable &= _usable(flat if sample is None else sample[0].reshape(-1))
-        blocks = partial(_blocks, encoder, architecture, weights, samples)
-        with Blamed(layer_encoder):
-            codes.append(layer_encoder.encode_unit(architecture, unit, blocks, memory=memory))
-        done += sum(len(each) for each in weights.values())
-        advance(done, architecture.num_weights)
+
+    def take() -> None:
+        unit, weights, future = coming.popleft()
+        try:
+            found.append(future.result())
+        except PartError:
+            if at_once == 1:
+                raise
+            # Perhaps its share of the memory was too small. Alone, it may use all of it.
+            wait([other for *_, other in coming])
+            found.append(alone(unit, weights))
+        advance(sum(sizes[: len(found)]), architecture.num_weights)
+
+    advance(0, architecture.num_weights)
+    with one_thread_each(at_once) as submit:
+        for unit in units:
+            if len(coming) == at_once:
+                take()
+            # Files are read here: their readers are not made for several threads.
+            weights = {index: read(architecture.parameters[index].name).reshape(-1) for index in unit}
+            coming.append((unit, weights, submit(partial(alone, unit, weights, memory=memory // at_once))))
+            del weights
+        while coming:
+            take()
+    codes, usable = [code for code, _ in found], all(sound for _, sound in found)
     joined = LayerCodes(architecture=architecture, codes=torch.stack(codes, dim=1), units=units)
     with Blamed(encoder.aggregator):
         values: Tensor = encoder.aggregator((joined,))[0].values
     return values if usable else torch.full_like(values, torch.nan)
+
+
+@torch.no_grad()
+def _encode_unit(
+    encoder: Encoder,
+    architecture: Architecture,
+    unit: tuple[int, ...],
+    weights: dict[int, Tensor],
+    *,
+    memory: int,
+    chunks: int | None,
+) -> tuple[Tensor, bool]:
+    """Return the code ``(1, D)`` of a unit, and whether all its weights that are read can be encoded."""
+    layer_encoder = encoder.layer_encoder
+    assert isinstance(layer_encoder, Pools)
+    samples = {index: _sample(encoder, architecture, index, flat, chunks) for index, flat in weights.items()}
+    usable = True
+    for index, flat in weights.items():
+        sample = samples[index]
+        usable &= _usable(flat if sample is None else sample[0].reshape(-1))
+    blocks = partial(_blocks, encoder, architecture, weights, samples)
+    with Blamed(layer_encoder):
+        code = layer_encoder.encode_unit(architecture, unit, blocks, memory=memory)
+    return code, usable
+
+
+@contextmanager
+def one_thread_each(count: int) -> Iterator[Callable[[Callable[[], Result]], Future[Result]]]:
+    """Yield a function that calls functions in ``count`` threads, each of which computes alone.
+
+    One thread for each unit is faster than all threads for each small operation. For one, this thread calls.
+    """
+    if count == 1:
+        yield _called
+        return
+    before = torch.get_num_threads()
+    with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        try:
+            yield pool.submit
+        finally:
+            pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(before)
+
+
+def _called(function: Callable[[], Result]) -> Future[Result]:
+    future: Future[Result] = Future()
+    try:
+        future.set_result(function())
+    except PartError as error:
+        future.set_exception(error)
+    return future
 
 
 def _sample(

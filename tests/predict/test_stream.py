@@ -1,5 +1,6 @@
 """Networks encoded parameter by parameter: what one pass over all of them gives, in bounded memory."""
 
+import time
 from itertools import accumulate
 
 import pytest
@@ -102,6 +103,53 @@ def test_weights_are_read_once_with_progress():
     assert told[0] == (0, architecture.num_weights)
     assert told[-1] == (architecture.num_weights, architecture.num_weights)
     assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+@pytest.fixture
+def two_threads(monkeypatch):
+    """Let PyTorch have two threads, and take blocks and least memory of small networks."""
+    monkeypatch.setattr("sneframe.predict.stream.BLOCK", 700)
+    monkeypatch.setattr("sneframe.predict.stream.least", lambda _: 1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_threads_encode_units_at_the_same_time(two_threads):
+    """Two threads encode two units at once: with the same result, in order, and then there are two again."""
+    architecture, state, batch = described("cnn")
+    encoder = fitted(architecture, batch, "sne")
+    with torch.no_grad():
+        expected = encoder(batch)
+    at_work, most, read = [], [], []
+    encode_unit = encoder.layer_encoder.encode_unit
+
+    def watched(*args, **options):
+        at_work.append(torch.get_num_threads())
+        time.sleep(0.05)
+        most.append(len(at_work))
+        try:
+            return encode_unit(*args, **options)
+        finally:
+            at_work.pop()
+
+    encoder.layer_encoder.encode_unit = watched
+    found = stream(encoder, architecture, lambda name: read.append(name) or state[name], memory=1 << 30)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    assert max(most) == 2
+    assert read == [p.name for p in architecture.parameters]
+    assert torch.get_num_threads() == 2
+
+
+def test_a_unit_that_needs_more_than_its_share_is_encoded_alone(two_threads):
+    """Two threads share the memory, but a unit that needs all of it is not refused."""
+    architecture, state, batch = described("transformer")
+    encoder = fitted(architecture, batch, "sne", "layer_encoder.attention=sab", "tokenizer.chunk_size=4")
+    with torch.no_grad():
+        expected = encoder(batch)
+    found = stream(encoder, architecture, state.__getitem__, memory=4 * 768 * 768 * 4)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_a_sample_reads_only_the_chunks_that_are_encoded():
