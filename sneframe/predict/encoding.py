@@ -100,9 +100,10 @@ class Encoding:
         """
         parameters = {parameter.name: parameter for parameter in network.architecture.parameters}
         tokenizer, sampled = self.encoder.tokenizer, self.sampled(network.architecture)
+        by_name = network.by_name()
 
         def read(name: str) -> Tensor:
-            values = network.read()[name]
+            values = by_name(name)
             if not sampled:
                 return values
             assert isinstance(tokenizer, Cuts)
@@ -129,8 +130,7 @@ class Encoding:
             return stream(
                 self.encoder,
                 network.architecture,
-                # The file is mapped anew for each parameter, because mapped pages count as memory.
-                lambda name: network.read()[name],
+                network.by_name(),
                 memory=self.memory or MEMORY,
                 chunks=CHUNKS if sampled else None,
                 progress=advance,

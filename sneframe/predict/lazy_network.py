@@ -19,6 +19,7 @@ from sneframe.files.network_reader import NetworkReader, checked, named
 from sneframe.symmetry.describe import Descriptions
 
 Network = nn.Module | Mapping[str, Tensor] | str | Path
+MAPPED = 64 << 20  #: bytes of parameters that are read before a file is mapped anew
 
 
 @frozen(kw_only=True, eq=False)
@@ -37,6 +38,26 @@ class LazyNetwork:
     architecture: Architecture
     read: Callable[[], Mapping[str, Tensor]]
     assumed: bool = False
+
+    def by_name(self) -> Callable[[str], Tensor]:
+        """Return a function that reads one parameter by name.
+
+        The pages of a mapped file that were read count as memory of the process, so the file is mapped anew
+        after some megabytes. To map it for each parameter would take longer than to encode small parameters.
+        """
+        values: Mapping[str, Tensor] = {}
+        read = 0
+
+        def parameter(name: str) -> Tensor:
+            nonlocal values, read
+            if not values or read > MAPPED:
+                values, read = {}, 0  # the former mapping ends before the next one begins
+                values = self.read()
+            value = values[name]
+            read += value.nbytes
+            return value
+
+        return parameter
 
 
 @final

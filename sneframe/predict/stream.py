@@ -33,6 +33,7 @@ LARGE = 1 << 22  #: a network with more weights is encoded in this way, if the p
 SAMPLED = 50_000_000  #: of a network with more weights, a sample is encoded
 CHUNKS = 2048  #: the largest number of chunks of a parameter in this sample
 BLOCK = 1 << 16  #: weights per block
+WAITING = 4  #: units that are read for each thread, so that none waits for a thread with a larger unit
 PER_WEIGHT = 16  #: bytes per weight of a block: four each as read, as rescaled, as cut, and for the mask
 
 Result = TypeVar("Result")
@@ -133,7 +134,7 @@ def stream(
     advance(0, architecture.num_weights)
     with one_thread_each(at_once) as submit:
         for unit in units:
-            if len(coming) == at_once:
+            if len(coming) == WAITING * at_once:
                 take()
             # Files are read here: their readers are not made for several threads.
             weights = {index: read(architecture.parameters[index].name).reshape(-1) for index in unit}

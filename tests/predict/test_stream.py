@@ -11,6 +11,7 @@ from torch.profiler import ProfilerActivity, profile
 import sneframe
 from sneframe.architecture import Architecture
 from sneframe.errors import PartError
+from sneframe.predict.lazy_network import LazyNetwork
 from sneframe.predict.stream import least, obstacle, shown, stream
 from sneframe.symmetry.describe import from_modules
 
@@ -265,3 +266,20 @@ def test_sizes_are_shown_so_that_they_suffice():
         "38 MiB",
         "3 GiB",
     ]
+
+
+def test_a_file_is_mapped_anew_after_some_bytes(monkeypatch):
+    """Parameters are read from one mapping of a file until they take more than the bound."""
+    monkeypatch.setattr("sneframe.predict.lazy_network.MAPPED", 100)
+    architecture, state, _ = described("cnn")
+    maps = []
+    network = LazyNetwork(source="file", architecture=architecture, read=lambda: maps.append(1) or state)
+    read = network.by_name()
+    for bytes_before, parameter in zip(
+        accumulate((4 * p.size for p in architecture.parameters), initial=0),
+        architecture.parameters,
+        strict=False,
+    ):
+        assert read(parameter.name) is state[parameter.name]
+        assert bytes_before <= 100 or len(maps) > 1
+    assert 1 < len(maps) < len(architecture.parameters)
