@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -10,20 +11,31 @@ from pathlib import Path
 
 
 def cells(folder: Path) -> None:
-    """Run twelve cells one after the other, two at a time, and with two commands on one folder."""
+    """Run twelve cells one after the other, two at a time, and with two commands on one folder.
+
+    The two commands have one thread each. With two threads each, on two cores, threads would wait for each
+    other.
+    """
     word = [sys.executable, "-m", "sneframe", "compare", "--recipes", "sne/message,stats/mlp,deepsets,probe"]
     word += ["--seeds", "3", "--set", "train.epochs=4", "--quiet", "--out"]
-    spent = {}
-    for name, how in (("serial", []), ("process", ["--engine", "process", "--workers", "2"])):
-        out = folder / name
+    ways = {
+        "one after the other": [[]],
+        "two at a time": [["--engine", "process", "--workers", "2"]],
+        "two commands": [[], []],
+    }
+    first = 0.0
+    for number, (name, commands) in enumerate(ways.items()):
+        out = folder / str(number)
         shutil.rmtree(out, ignore_errors=True)
+        environment = os.environ | ({"OMP_NUM_THREADS": "1"} if len(commands) > 1 else {})
         begun = time.perf_counter()
-        subprocess.run([*word, str(out), *how], check=True)
-        spent[name] = time.perf_counter() - begun
-    shutil.rmtree(folder / "shared", ignore_errors=True)
-    begun = time.perf_counter()
-    both = [subprocess.Popen([*word, str(folder / "shared")]) for _ in range(2)]
-    assert [command.wait() for command in both] == [0, 0]
-    spent["two commands"] = time.perf_counter() - begun
-    for name, time_ in spent.items():
-        print(f"compare: 12 cells, {name}: {time_:.0f} s, ratio to serial {time_ / spent['serial']:.2f}")
+        running = [subprocess.Popen([*word, str(out), *more], env=environment) for more in commands]
+        assert not any(command.wait() for command in running)
+        spent = time.perf_counter() - begun
+        first = first or spent
+        tables = len(list(out.glob("*.md")))
+        found = len(list((out / "cells").glob("*.json")))
+        print(
+            f"compare: {found} cells, {name}: {spent:.0f} s, ratio {spent / first:.2f}, {tables} table",
+            flush=True,
+        )

@@ -65,7 +65,9 @@ def panel(
         colour = "accent" if form == "exact" else "minus"
         if points:
             x, y = points[-1]
-            drawing.text(x, y - 8, "all weights" if form == "exact" else "a sample", f"{colour} end")
+            above = form == "exact"
+            words = "all weights" if above else "a sample"
+            drawing.text(x, y - 8 if above else y + 20, words, f"{colour} end")
 
 
 def chart() -> Drawing:
