@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sneframe_zoos.classifiers.flat_weights import FlatWeights
-from sneframe_zoos.classifiers.images import Images
+from sneframe_zoos.classifiers.images import Images, taken
 from sneframe_zoos.classifiers.stacked import Stacked
 
 
@@ -133,7 +133,7 @@ def measure(
         here = slice(first, first + together.networks)
         parameters = flat.views(weights[here])
         for some in chosen[here].split(batch, dim=1):
-            inputs, labels = (tensor[some] for tensor in images)
+            inputs, labels = taken(images, some)
             logits = together.logits(parameters, {}, inputs)
             losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
             found[here, 0] += (logits.argmax(2) == labels).sum(1)

@@ -144,3 +144,12 @@ class Images:
         pictures, labels = images.tensors()
         cut = images.train
         return cls(train=(pictures[:cut], labels[:cut]), test=(pictures[cut:], labels[cut:]))
+
+
+def taken(images: tuple[Tensor, Tensor], chosen: Tensor) -> tuple[Tensor, Tensor]:
+    """Return images ``(G, B, channels, H, W)`` and labels ``(G, B)`` at the indices ``chosen (G, B)``.
+
+    Rows of memory are copied as a whole, which is several times as fast as indexing with ``chosen``.
+    """
+    pictures, labels = (each.index_select(0, chosen.flatten()).unflatten(0, chosen.shape) for each in images)
+    return pictures, labels

@@ -11,7 +11,7 @@ from torch import nn
 
 from sneframe_zoos.classifiers.evaluate import Checkpoint, Kept, evaluate
 from sneframe_zoos.classifiers.flat_weights import FlatWeights
-from sneframe_zoos.classifiers.images import Images
+from sneframe_zoos.classifiers.images import Images, taken
 from sneframe_zoos.classifiers.optimisers import Stepper
 from sneframe_zoos.classifiers.per_run import Masks, Order, Run
 from sneframe_zoos.classifiers.ways import stacked
@@ -74,7 +74,7 @@ def train(
         for first in range(0, len(active), together.networks):
             some = active[first : first + together.networks]
             chosen = torch.stack([orders[number].take(batch_size) for number in some])
-            inputs, labels = (tensor[chosen] for tensor in images.train)
+            inputs, labels = taken(images.train, chosen)
             parameters = flat.views(weights[first : first + len(some)])
             changes.append(flat.flat(together.gradients(parameters, masks.draw(some), inputs, labels)))
         stepper.step(weights, torch.cat(changes).addcmul_(weights, decay))
