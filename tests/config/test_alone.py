@@ -69,7 +69,7 @@ def test_the_configuration_of_a_run_is_complete(capsys, tmp_path, toy_zoo_path):
     )
     text = (first / "config.toml").read_text()
     assert printed(capsys, "config", "--config", str(first / "config.toml")) == to_commented_toml(
-        recipe("sne", *words)
+        recipe("sne", *words, "train.shuffle=all")  # auto, settled by the memory of the machine
     )
     printed(capsys, "run", "--no-report", "--config", str(first / "config.toml"), "--out", str(second))
     assert (second / "config.toml").read_text() == text

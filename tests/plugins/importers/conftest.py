@@ -11,7 +11,7 @@ from sneframe.zoo import import_zoo, open_zoo
 
 
 @pytest.fixture
-def imported(tmp_path):
+def imported(tmp_path, tmp_path_factory):
     """Return a function that imports a source; it returns the zoo, and the reason for each skipped file.
 
     If the importer reads files with any engine, the source is imported by an engine that works in another
@@ -44,7 +44,7 @@ def imported(tmp_path):
         if importer.engines:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                other, again = made(out.with_name(f"backwards-{out.name}"), Backwards())
+                other, again = made(tmp_path_factory.mktemp("backwards") / out.name, Backwards())
             assert other.digest == zoo.digest
             assert [*other.column("source")] == [*zoo.column("source")]
             assert (again.skipped, again.notes, again.symmetry) == (done.skipped, done.notes, done.symmetry)
