@@ -26,6 +26,14 @@ def in_bytes(text: str) -> int:
         raise ValueError(f"{text!r} is not a size such as 2GB or 512MiB") from error
 
 
+def shown(size: int) -> str:
+    """Format a number of bytes, rounded up: ``1 B``, ``38 MiB``."""
+    for unit, power in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if size >= 1 << power:
+            return f"{-(-size // (1 << power)):,} {unit}"
+    return f"{size} B"
+
+
 def rounded_down(size: int) -> str:
     """Return a size of at most ``size`` bytes as text, with two or more digits, such as ``333MB``."""
     unit = next((unit for unit in ("GB", "MB", "KB") if size >= 10 * UNITS[unit]), "B")

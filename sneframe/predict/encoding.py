@@ -13,12 +13,13 @@ from torch import Tensor
 
 from sneframe.architecture import Architecture
 from sneframe.batch import Batch
+from sneframe.config.byte_size import shown
 from sneframe.errors import PartError
 from sneframe.model import Encoder
 from sneframe.nn.diverged import without_unusable
 from sneframe.parts.streaming import Cuts
 from sneframe.predict.lazy_network import LazyNetwork, stacked
-from sneframe.predict.stream import CHUNKS, LARGE, SAMPLED, obstacle, shown, stream
+from sneframe.predict.stream import CHUNKS, LARGE, SAMPLED, obstacle, stream
 from sneframe.progress import Reporter
 
 BATCH = 32  #: the number of networks that are encoded together

@@ -17,6 +17,7 @@ from sneframe import plugins
 from sneframe.architecture import Architecture
 from sneframe.architecture.description import Flatten
 from sneframe.batch import Batch
+from sneframe.config.byte_size import shown
 from sneframe.errors import ArchitectureError, ConfigError, RunError
 from sneframe.files.module_factory import Factory, Words
 from sneframe.files.names import Renaming
@@ -30,7 +31,7 @@ from sneframe.predict.encoding import BATCH, Encoding
 from sneframe.predict.interval import interval_of
 from sneframe.predict.lazy_network import Describer, LazyNetwork, Network
 from sneframe.predict.prediction import DoubtWarning, Prediction
-from sneframe.predict.stream import least, shown
+from sneframe.predict.stream import least
 from sneframe.predict.tested import Tested, read_tested
 from sneframe.progress import Reporter
 from sneframe.run_folder import tensor_files

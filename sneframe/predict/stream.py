@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from sneframe.architecture import Architecture
+from sneframe.config.byte_size import shown
 from sneframe.errors import PartError
 from sneframe.model import Encoder
 from sneframe.nn.diverged import unusable
@@ -62,14 +63,6 @@ def least(encoder: Encoder) -> int:
     layer_encoder = encoder.layer_encoder
     assert isinstance(layer_encoder, Pools)
     return layer_encoder.least() + PER_WEIGHT * BLOCK
-
-
-def shown(size: int) -> str:
-    """Format a number of bytes, rounded up: ``1 B``, ``38 MiB``."""
-    for unit, power in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
-        if size >= 1 << power:
-            return f"{-(-size // (1 << power)):,} {unit}"
-    return f"{size} B"
 
 
 @torch.no_grad()

@@ -14,11 +14,10 @@ from attrs import evolve, field, frozen
 from sneframe import devices, plugins, zoo
 from sneframe.architecture import Architecture
 from sneframe.batch import Batch
-from sneframe.config.byte_size import in_bytes
+from sneframe.config.byte_size import in_bytes, shown
 from sneframe.config.schema import TrainConfig, ZooConfig
 from sneframe.engine import SerialEngine
 from sneframe.errors import ConfigError, Interrupted, ZooError, choices
-from sneframe.predict.stream import shown as in_words
 from sneframe.progress import Reporter
 from sneframe.train.read_ahead import ReadAhead
 from sneframe.train.sampler import blocks_of, epoch_batches
@@ -206,7 +205,7 @@ def _loaded(selected: Zoo, config: ZooConfig, reporter: Reporter) -> _Loaded:
     memory = memory_of(config)
     if mapped := selected.size > memory:
         reporter.say(
-            f"the weights take {in_words(selected.size)} and may take {in_words(memory)} of memory, so they "
+            f"the weights take {shown(selected.size)} and may take {shown(memory)} of memory, so they "
             f"are decoded once into files in {default_folder()}, and read from there"
         )
     batch = selected.load(memory=memory)

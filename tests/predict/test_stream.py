@@ -10,9 +10,10 @@ from torch.profiler import ProfilerActivity, profile
 
 import sneframe
 from sneframe.architecture import Architecture
+from sneframe.config.byte_size import shown
 from sneframe.errors import PartError
 from sneframe.predict.lazy_network import LazyNetwork
-from sneframe.predict.stream import least, obstacle, shown, stream
+from sneframe.predict.stream import least, obstacle, stream
 from sneframe.symmetry.describe import from_modules
 
 
