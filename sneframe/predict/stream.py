@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import partial
+from threading import Event
 from typing import TypeVar
 
 import torch
@@ -84,8 +85,9 @@ def stream(
         architecture: the architecture of the network.
         read: function that returns a parameter by name, in any floating-point type. It is called once for
             each parameter, and the parameter is released after use.
-        memory: the number of bytes that may be used beside the weights of the units that are encoded at once.
-            There are as many as PyTorch has threads, if the memory is enough for them.
+        memory: the number of bytes that may be used beside the weights that are read. As many units are
+            encoded at once as PyTorch has threads, if the memory is enough for them, and up to four units
+            for each thread are read before.
         chunks: the largest number of chunks of a parameter that are read and encoded; None for all, or as
             many as the tokenizer itself takes.
         progress: called with the number of encoded weights and the number of all weights.
@@ -104,10 +106,12 @@ def stream(
     with Blamed(layer_encoder):
         units = layer_encoder.units(architecture)
     sizes = [sum(architecture.parameters[index].size for index in unit) for unit in units]
-    alone = partial(_encode_unit, encoder, architecture, memory=memory, chunks=chunks)
+    stopped = Event()
+    alone = partial(_encode_unit, encoder, architecture, memory=memory, chunks=chunks, stopped=stopped)
     at_once = 1
     if next(encoder.parameters()).device.type == "cpu":
         at_once = max(1, min(torch.get_num_threads(), memory // max(1, needed)))
+    most = WAITING * at_once if at_once > 1 else 1
     coming: deque[tuple[tuple[int, ...], dict[int, Tensor], Future[tuple[Tensor, bool]]]] = deque()
     found: list[tuple[Tensor, bool]] = []
     advance = progress or (lambda *_: None)
@@ -126,15 +130,21 @@ def stream(
 
     advance(0, architecture.num_weights)
     with one_thread_each(at_once) as submit:
-        for unit in units:
-            if len(coming) == WAITING * at_once:
+        try:
+            for unit in units:
+                if len(coming) == most:
+                    take()
+                # Files are read here: their readers are not made for several threads.
+                weights = {index: read(architecture.parameters[index].name).reshape(-1) for index in unit}
+                coming.append(
+                    (unit, weights, submit(partial(alone, unit, weights, memory=memory // at_once)))
+                )
+                del weights
+            while coming:
                 take()
-            # Files are read here: their readers are not made for several threads.
-            weights = {index: read(architecture.parameters[index].name).reshape(-1) for index in unit}
-            coming.append((unit, weights, submit(partial(alone, unit, weights, memory=memory // at_once))))
-            del weights
-        while coming:
-            take()
+        except BaseException:  # Ctrl-C, too: the threads need not finish what they do
+            stopped.set()
+            raise
     codes, usable = [code for code, _ in found], all(sound for _, sound in found)
     joined = LayerCodes(architecture=architecture, codes=torch.stack(codes, dim=1), units=units)
     with Blamed(encoder.aggregator):
@@ -151,8 +161,13 @@ def _encode_unit(
     *,
     memory: int,
     chunks: int | None,
+    stopped: Event,
 ) -> tuple[Tensor, bool]:
-    """Return the code ``(1, D)`` of a unit, and whether all its weights that are read can be encoded."""
+    """Return the code ``(1, D)`` of a unit, and whether all its weights that are read can be encoded.
+
+    Raises:
+        CancelledError: ``stopped`` was set meanwhile.
+    """
     layer_encoder = encoder.layer_encoder
     assert isinstance(layer_encoder, Pools)
     samples = {index: _sample(encoder, architecture, index, flat, chunks) for index, flat in weights.items()}
@@ -160,7 +175,13 @@ def _encode_unit(
     for index, flat in weights.items():
         sample = samples[index]
         usable &= _usable(flat if sample is None else sample[0].reshape(-1))
-    blocks = partial(_blocks, encoder, architecture, weights, samples)
+
+    def blocks() -> Iterator[Block]:
+        for block in _blocks(encoder, architecture, weights, samples):
+            if stopped.is_set():
+                raise CancelledError
+            yield block
+
     with Blamed(layer_encoder):
         code = layer_encoder.encode_unit(architecture, unit, blocks, memory=memory)
     return code, usable

@@ -144,6 +144,25 @@ def test_threads_encode_units_at_the_same_time(two_threads):
     assert torch.get_num_threads() == 2
 
 
+def test_ctrl_c_does_not_wait_for_the_threads(two_threads):
+    """After Ctrl-C the threads stop at their next block, instead of finishing their units."""
+    architecture, state, batch = described("cnn")
+    encoder = fitted(architecture, batch, "sne")
+
+    def endless(architecture, unit, blocks, *, memory):
+        while True:
+            list(blocks())
+
+    def interrupted(name):
+        if name == architecture.parameters[1].name:
+            raise KeyboardInterrupt
+        return state[name]
+
+    encoder.layer_encoder.encode_unit = endless
+    with pytest.raises(KeyboardInterrupt):
+        stream(encoder, architecture, interrupted, memory=1 << 30)
+
+
 def test_a_unit_that_needs_more_than_its_share_is_encoded_alone(two_threads):
     """Two threads share the memory, but a unit that needs all of it is not refused."""
     architecture, state, batch = described("transformer")
