@@ -37,6 +37,16 @@ GRACE = 10.0  #: seconds for a process to end by itself before it is killed
 # -- the parent ----------------------------------------------------------------------------------------------
 
 
+def _environment(threads: str | None) -> dict[str, str]:
+    """Return the environment of a cell's process.
+
+    Threads of OpenMP that wait for each other sleep, unless the user asks for another policy. By default they
+    spin. If several commands run cells on the same cores, spinning threads take the time of those that work.
+    """
+    given = {} if threads is None else {"OMP_NUM_THREADS": threads}
+    return {"OMP_WAIT_POLICY": "passive", **os.environ, **given}
+
+
 def run_cell(cell: Cell, note: Note, *, threads: str | None = None) -> dict[str, Any]:
     """Run a cell in a new process and return the content of its file, or ``{"failed": REASON}``.
 
@@ -55,7 +65,7 @@ def run_cell(cell: Cell, note: Note, *, threads: str | None = None) -> dict[str,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
-            env=None if threads is None else {**os.environ, "OMP_NUM_THREADS": threads},
+            env=_environment(threads),
             start_new_session=True,  # Ctrl-C goes to the parent only, which then ends this process
             text=True,
         )

@@ -85,6 +85,20 @@ def test_a_process_has_the_threads_that_are_asked_for(toy_zoo_path, tmp_path, mo
     assert worker.run_cell(cell, lambda note: None, threads=threads) == {"failed": found}
 
 
+@pytest.mark.parametrize(("given", "found"), [(None, "passive"), ("active", "active")])
+def test_threads_of_a_cell_sleep_while_they_wait(toy_zoo_path, tmp_path, monkeypatch, given, found):
+    """Otherwise the cells of two commands on the same cores take each other's time. The user may ask for it."""
+    if given is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    else:
+        monkeypatch.setenv("OMP_WAIT_POLICY", given)
+    cell = cell_of(toy_zoo_path)
+    interpreter(
+        tmp_path, monkeypatch, """read job; echo "{\\"failed\\": \\"$OMP_WAIT_POLICY\\"}"; cat >/dev/null"""
+    )
+    assert worker.run_cell(cell, lambda note: None) == {"failed": found}
+
+
 def test_progress_is_noted(toy_zoo_path, tmp_path, monkeypatch):
     """The process reports its progress."""
     cell, notes = cell_of(toy_zoo_path), []
