@@ -15,6 +15,7 @@ PLUGINS = (
     "sneframe_sne",
     "sneframe_stats",
     "sneframe_dwsnet",
+    "sneframe_neural_graph",
     "sneframe_nfn",
     "sneframe_zoos",
     "sneframe_importers",

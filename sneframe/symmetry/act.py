@@ -97,6 +97,20 @@ def moves(element: Element, parameter: Parameter) -> bool:
     return factor is not None and bool((factor != 1).any())
 
 
+def order_of(groups: Sequence[str], element: Element, device: torch.device) -> Tensor:
+    """Return where the neurons come from that an element moves to each place of a product of groups.
+
+    Args:
+        groups: names of groups, the slowest first.
+        element: the group elements of B networks.
+        device: the device of the result.
+
+    Returns:
+        Indices ``(B or 1, n)``, where n is the product of the sizes of the groups.
+    """
+    return _axis_index((tuple(groups),), element, device)
+
+
 # -- drawing -------------------------------------------------------------------------------------------------
 
 

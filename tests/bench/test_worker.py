@@ -87,7 +87,7 @@ def test_a_process_has_the_threads_that_are_asked_for(toy_zoo_path, tmp_path, mo
 
 @pytest.mark.parametrize(("given", "found"), [(None, "passive"), ("active", "active")])
 def test_threads_of_a_cell_sleep_while_they_wait(toy_zoo_path, tmp_path, monkeypatch, given, found):
-    """Otherwise the cells of two commands on the same cores take each other's time. The user may ask for it."""
+    """Otherwise cells of two commands on the same cores would take each other's time."""
     if given is None:
         monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     else:

@@ -15,14 +15,14 @@ from sneframe.architecture import Architecture
 from sneframe.batch import Networks
 from sneframe.config.schema import option
 from sneframe.config.validators import check_heads
+from sneframe.nn.graph.graph import Graph
+from sneframe.nn.graph.graph_builder import graph_of
+from sneframe.nn.graph.tensors import WAVES, EdgesTensors, GraphTensors, graph_tensors
 from sneframe.nn.level_type_encoding import LevelTypeEncoding
 from sneframe.parts.carriers import LayerCodes
 from sneframe.parts.layer_encoder import LayerEncoder
 from sneframe.parts.part import Spec
-from sneframe_sne.message.graph import Graph
-from sneframe_sne.message.graph_builder import graph_of
 from sneframe_sne.message.rounds import EdgeWeights, Round
-from sneframe_sne.message.tensors import WAVES, EdgesTensors, GraphTensors, graph_tensors
 from sneframe_sne.set_attention import PMA
 
 

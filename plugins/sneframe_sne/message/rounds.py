@@ -10,7 +10,7 @@ from attrs import frozen
 from einops import rearrange
 from torch import Tensor, nn
 
-from sneframe_sne.message.tensors import FEATURES, EdgesTensors, GraphTensors, SlotTensors
+from sneframe.nn.graph.tensors import FEATURES, EdgesTensors, GraphTensors, SlotTensors
 
 #: The activations that messages can apply, by the name that an architecture records.
 FUNCTIONS: Mapping[str, Callable[[Tensor], Tensor]] = {

@@ -14,23 +14,22 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from sneframe.architecture import Architecture
-from sneframe.architecture.evaluate import layer_values
 from sneframe.batch import Networks
 from sneframe.config.schema import option
 from sneframe.config.validators import as_tuple, check_heads
-from sneframe.errors import ArchitectureError, PartError
-from sneframe.nn.bounded import bounded, evaluated
-from sneframe.nn.probe_inputs import ProbeInputs
-from sneframe.nn.sine_factors import SineFactors
+from sneframe.errors import PartError
+from sneframe.nn.bounded import bounded
+from sneframe.nn.graph.graph import Graph
+from sneframe.nn.graph.places import Place, output_set, places_of
+from sneframe.nn.neuron_values import LARGEST
+from sneframe.nn.probed_layers import ProbedLayers
 from sneframe.nn.weight_statistics import COUNT, statistics
 from sneframe.parts.carriers import LayerCodes
 from sneframe.parts.layer_encoder import LayerEncoder
 from sneframe.parts.part import Spec
-from sneframe_sne.message.graph import Graph
 from sneframe_sne.message.layer_encoder import Message
 from sneframe_sne.message.statistics_layer_encoder import SMALL
-from sneframe_sne.probe.places import Place, output_set, places_of
-from sneframe_sne.probe.readings import LARGEST, LAYER, OUTPUT, output_readings
+from sneframe_sne.probe.readings import LAYER, OUTPUT, neuron_readings, output_readings
 from sneframe_sne.probe.slots import PLACES, Slot, mixing
 
 #: Names of the views.
@@ -89,7 +88,7 @@ class Probe(LayerEncoder):
         (:func:`~sneframe_sne.probe.readings.output_readings`).
     ``layers``
         numbers that describe the values of each layer, such as the fraction of dead neurons
-        (:class:`~sneframe_sne.probe.readings.NeuronValues`).
+        (:func:`~sneframe_sne.probe.readings.neuron_readings`).
     ``statistics``
         mean, variance and quantiles of each normalised parameter, on a logarithmic scale.
 
@@ -161,8 +160,7 @@ class Probe(LayerEncoder):
             ),
             spec,
         )
-        self.inputs = ProbeInputs(spec.architectures, probes=probes, size=config.size)
-        self.factors = SineFactors(spec.architectures)
+        self.probed = ProbedLayers(spec.architectures, probes=probes, size=config.size)
         self.neurons = nn.Linear(2 * probes, width)
         self.answer = nn.Linear(2 * probes, width)
         self.kinds = sorted(
@@ -188,8 +186,8 @@ class Probe(LayerEncoder):
         )
         self._evaluates = self._reads(EVALUATED) or (config.neuron_values and self._reads(CODES))
         self._plans: dict[str, ProbePlan] = {}
-        assumed = [*self.inputs.assumed, *([self.factors.learned] if self.factors.learned else [])]
-        if self.inputs.free and not exact:
+        assumed = list(self.probed.said)
+        if self.probed.inputs.free and not exact:
             # Classifiers of images need no such line, but INRs of colour images have three outputs, too.
             assumed.append(CLASSES)
         self._assumed = assumed if self._evaluates else []
@@ -224,7 +222,7 @@ class Probe(LayerEncoder):
         raw: dict[str, Tensor] = {}
         added: dict[int, Tensor] = {}
         if found.obstacle is None and self._evaluates:
-            # A sine of a large factor needs more digits than bfloat16 has, so autocast is off.
+            # The numbers of layers and outputs need more digits than bfloat16 has, so autocast is off.
             with torch.autocast(networks.weights.device.type, enabled=False):
                 added = self._probed(networks, found, raw)
         if self._reads(CODES):
@@ -263,19 +261,15 @@ class Probe(LayerEncoder):
 
     def _probed(self, networks: Networks, found: ProbePlan, raw: dict[str, Tensor]) -> dict[int, Tensor]:
         """Evaluate networks at the probes; fill in the numbers of views, and return what nodes start from."""
-        inputs = self.inputs(networks.architecture)
-        weights = evaluated(networks.stored).to(inputs[0].dtype)
-        values = layer_values(
-            networks.architecture, weights, inputs, factors=self.factors(networks.architecture)
-        )
+        values = self.probed(networks).layers
         read: list[Tensor] = []
         added: dict[int, Tensor] = {}
         count: Counter[int] = Counter()
         for place in found.places:
             value = values[place.layer]
             assert value is not None
-            neurons = place.values(value, len(weights))
-            read.append(neurons.readings())
+            neurons = place.values(value, len(networks))
+            read.append(neuron_readings(neurons))
             nodes = None if place.node_set is None else found.graph.node_sets[place.node_set].size
             if place.node_set is None or neurons.means.shape[-1] != nodes or not self.config.neuron_values:
                 continue
@@ -285,7 +279,7 @@ class Probe(LayerEncoder):
         added = {number: each / count[number] ** 0.5 for number, each in added.items()}
         if read:
             raw["layers"] = _mixed(found.layers, torch.stack(read, dim=1) * SCALE)
-        outputs = self._outputs(networks.architecture, values, found, len(weights))
+        outputs = self._outputs(networks.architecture, values, found, len(networks))
         raw["answers"] = output_readings(outputs) * SCALE
         each = torch.cat([outputs.asinh(), outputs.softmax(-1)], dim=1).mT
         raw["probes"] = each
@@ -312,12 +306,10 @@ class Probe(LayerEncoder):
     def _look(self, architecture: Architecture) -> ProbePlan:
         graph = self.message.graph(architecture)
         places = places_of(architecture, graph)
-        why = self.factors.obstacle(architecture) or self.inputs.lacks(architecture)
+        why = self.probed.obstacle(architecture)
         if why is None:
-            try:
-                places = self._evaluated(architecture, places)
-            except ArchitectureError as error:  # no probe has this shape, or the layers do not fit it
-                why = str(error)
+            reached = self.probed.reached(architecture)
+            places = tuple(place for place in places if place.layer in reached)
         layers, levels, depth = architecture.layers, architecture.levels, architecture.depth
         of_layers = [Slot(type=layers[p.layer].kind, level=levels[p.layer], depth=depth) for p in places]
         of_parameters = [
@@ -334,18 +326,6 @@ class Probe(LayerEncoder):
             parameters=mixing(of_parameters, self.types),
             activations=torch.tensor([used.count(name) / max(1, len(used)) for name in self.known]),
         )
-
-    def _evaluated(self, architecture: Architecture, places: Sequence[Place]) -> tuple[Place, ...]:
-        """Return the places of those layers on which an output depends.
-
-        Raises:
-            ArchitectureError: the networks cannot be evaluated at the probes.
-        """
-        with torch.no_grad():
-            inputs = tuple(each[:2] for each in self.inputs(architecture))
-            weights = inputs[0].new_zeros(1, architecture.num_weights)
-            values = layer_values(architecture, weights, inputs, factors=self.factors(architecture))
-        return tuple(place for place in places if values[place.layer] is not None)
 
 
 def _mixed(matrix: Tensor, numbers: Tensor) -> Tensor:

@@ -9,18 +9,16 @@ from __future__ import annotations
 from typing import Final
 
 import torch
-from attrs import frozen
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from sneframe.nn.bounded import bounded
+from sneframe.nn.neuron_values import LARGEST, NeuronValues
 
-LARGEST: Final = 1e4  #: values are clipped to ± this, so that the powers below stay finite
 SMALL: Final = 1e-6  #: added before a logarithm
 DEAD: Final = 1e-3  #: a neuron whose values have a smaller standard deviation over probes is dead
 MOMENTS: Final = 3  #: number of values of :func:`moments`
 OUTPUT: Final = 15 + 2 * MOMENTS  #: number of values of :func:`output_readings`
-LAYER: Final = 9 + MOMENTS  #: number of values of :meth:`NeuronValues.readings`
+LAYER: Final = 9 + MOMENTS  #: number of values of :func:`neuron_readings`
 
 
 def moments(values: Tensor) -> Tensor:
@@ -81,60 +79,27 @@ def output_readings(values: Tensor) -> Tensor:
     return torch.cat([torch.stack(numbers, 1), moments(changes), moments(chances - mean[:, None])], dim=1)
 
 
-@frozen(kw_only=True, eq=False)
-class NeuronValues:
-    """The values of a layer's n neurons at K probes, without positions such as pixels or tokens.
+def neuron_readings(values: NeuronValues) -> Tensor:
+    """Return numbers ``(B, LAYER)`` that do not depend on the order of the neurons.
 
-    Args:
-        means: ``(B, K, n)``, the mean over positions.
-        spreads: ``(B, K, n)``, the standard deviation over positions; None if there is one position.
-        positive: ``(B,)``, the fraction of all values that are positive.
+    They are the mean over neurons and the spread of each neuron's mean value, of its spread over probes
+    and of its spread over positions; the fraction of neurons that hardly vary (dead), and of values that
+    are positive; the mean size; and the :func:`moments` of the neurons' mean values.
     """
-
-    means: Tensor
-    spreads: Tensor | None
-    positive: Tensor
-
-    @classmethod
-    def of(cls, values: Tensor, axis: int) -> NeuronValues:
-        """Return the values of the neurons along ``axis`` of values ``(B, K, …)``."""
-        over = tuple(each for each in range(2, values.ndim) if each != axis % values.ndim)
-        positive = (values.detach() > 0).flatten(1).to(values.dtype).mean(1)
-        if not over:
-            return cls(means=bounded(values, LARGEST), spreads=None, positive=positive)
-        # Spreads get no gradient: it would cost as much as the evaluation, and the means have one.
-        spreads = bounded(values.detach().var(over, correction=0), LARGEST).sqrt()
-        return cls(means=bounded(values.mean(over), LARGEST), spreads=spreads, positive=positive)
-
-    def first_codes(self, linear: nn.Linear) -> Tensor:
-        """Return a linear map of the 2K means and spreads of each neuron, as inverse sinh, ``(B, n, D)``."""
-        probes = self.means.shape[1]
-        codes = functional.linear(self.means.asinh().mT, linear.weight[:, :probes], linear.bias)
-        if self.spreads is None:
-            return codes
-        return codes + functional.linear(self.spreads.asinh().mT, linear.weight[:, probes:])
-
-    def readings(self) -> Tensor:
-        """Return numbers ``(B, LAYER)`` that do not depend on the order of the neurons.
-
-        They are the mean over neurons and the spread of each neuron's mean value, of its spread over probes
-        and of its spread over positions; the fraction of neurons that hardly vary (dead), and of values that
-        are positive; the mean size; and the :func:`moments` of the neurons' mean values.
-        """
-        level, between = self.means.mean(1), _spread(self.means, 1)
-        within = torch.zeros_like(level) if self.spreads is None else self.spreads.mean(1)
-        numbers = [
-            torch.asinh(10 * level.mean(-1)),
-            torch.asinh(10 * _spread(level, -1)),
-            _log(between.mean(-1)),
-            _log(_spread(between, -1)),
-            torch.asinh(10 * within.mean(-1)),
-            torch.asinh(10 * _spread(within, -1)),
-            (between < DEAD).to(between).mean(-1),
-            self.positive,
-            _log(self.means.abs().mean((1, 2))),
-        ]
-        return torch.cat([torch.stack(numbers, 1), moments(self.means - level[:, None])], dim=1)
+    level, between = values.means.mean(1), _spread(values.means, 1)
+    within = torch.zeros_like(level) if values.spreads is None else values.spreads.mean(1)
+    numbers = [
+        torch.asinh(10 * level.mean(-1)),
+        torch.asinh(10 * _spread(level, -1)),
+        _log(between.mean(-1)),
+        _log(_spread(between, -1)),
+        torch.asinh(10 * within.mean(-1)),
+        torch.asinh(10 * _spread(within, -1)),
+        (between < DEAD).to(between).mean(-1),
+        values.positive,
+        _log(values.means.abs().mean((1, 2))),
+    ]
+    return torch.cat([torch.stack(numbers, 1), moments(values.means - level[:, None])], dim=1)
 
 
 def _spread(values: Tensor, axes: int | tuple[int, ...]) -> Tensor:

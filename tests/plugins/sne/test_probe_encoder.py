@@ -147,7 +147,7 @@ def test_a_sine_whose_factor_is_unknown_is_evaluated_with_a_learned_factor():
     torch.testing.assert_close(found, fixed(batch.joined(known)))
     assert learning.layer_encoder.leaves_out(unknown) is None
     found.sum().backward()
-    assert learning.layer_encoder.factors.changes.grad[:2].abs().min() > 0
+    assert learning.layer_encoder.probed.factors.changes.grad[:2].abs().min() > 0
     assert "factor" in fixed.layer_encoder.leaves_out(unknown)
 
 
@@ -214,7 +214,7 @@ def test_messages_start_from_the_values_of_neurons_only_if_they_are_added(added)
 @torch.no_grad()
 def move_probes(model):
     """Change the inputs at which networks are evaluated."""
-    for parameter in model.layer_encoder.inputs.parameters():
+    for parameter in model.layer_encoder.probed.inputs.parameters():
         parameter.add_(1.0)
 
 

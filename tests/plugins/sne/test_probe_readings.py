@@ -2,8 +2,10 @@
 
 import numpy as np
 import torch
-from sneframe_sne.probe.readings import LAYER, OUTPUT, NeuronValues, moments, output_readings
+from sneframe_sne.probe.readings import LAYER, OUTPUT, moments, neuron_readings, output_readings
 from sneframe_sne.probe.slots import Slot, mixing
+
+from sneframe.nn.neuron_values import NeuronValues
 
 
 def test_moments_are_those_of_the_singular_values():
@@ -41,7 +43,7 @@ def test_values_of_neurons_are_means_over_positions():
     np.testing.assert_allclose(found.means.numpy(), flat.mean(-1))
     np.testing.assert_allclose(found.spreads.numpy(), flat.std(-1))
     np.testing.assert_allclose(found.positive.numpy(), (flat > 0).mean((1, 2, 3)))
-    assert found.readings().shape == (2, LAYER)
+    assert neuron_readings(found).shape == (2, LAYER)
     tokens = NeuronValues.of(values.movedim(2, -1), -1)
     torch.testing.assert_close(tokens.means, found.means)
 
@@ -50,7 +52,7 @@ def test_a_layer_reading_counts_dead_neurons():
     """Two of four neurons have the same value at all probes."""
     values = torch.randn(1, 8, 4, dtype=torch.float64)
     values[..., :2] = 0.7
-    assert float(NeuronValues.of(values, -1).readings()[0, 6]) == 0.5
+    assert float(neuron_readings(NeuronValues.of(values, -1))[0, 6]) == 0.5
 
 
 def test_entries_are_averaged_by_type_and_place():

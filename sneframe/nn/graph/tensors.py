@@ -10,7 +10,7 @@ from attrs import frozen
 from einops import reduce, repeat
 from torch import Tensor
 
-from sneframe_sne.message.graph import COORDINATES, Edges, Graph, Slots
+from sneframe.nn.graph.graph import COORDINATES, Edges, Graph, Slots
 
 WAVES = (1, 2, 4)  #: number of half periods of each sine and cosine over an axis
 FEATURES = COORDINATES * 2 * len(WAVES)  #: number of sines and cosines for one slot
@@ -18,7 +18,7 @@ FEATURES = COORDINATES * 2 * len(WAVES)  #: number of sines and cosines for one 
 
 @frozen(kw_only=True, eq=False)
 class SlotNodesTensors:
-    """The tensors of :class:`~sneframe_sne.message.graph.SlotNodes`.
+    """The tensors of :class:`~sneframe.nn.graph.graph.SlotNodes`.
 
     Args:
         node_set: the index of the node set in the graph.
@@ -59,7 +59,7 @@ class SlotNodesTensors:
 
 @frozen(kw_only=True, eq=False)
 class SlotTensors:
-    """The tensors of :class:`~sneframe_sne.message.graph.Slots`.
+    """The tensors of :class:`~sneframe.nn.graph.graph.Slots`.
 
     A *pair* is a slot and a node that the slot holds. The pairs of one node set follow those of another, in
     the order of ``nodes``.
@@ -84,7 +84,7 @@ class SlotTensors:
 
 @frozen(kw_only=True, eq=False)
 class EdgesTensors:
-    """The :class:`~sneframe_sne.message.graph.Edges` of one parameter, with their slots as tensors.
+    """The :class:`~sneframe.nn.graph.graph.Edges` of one parameter, with their slots as tensors.
 
     Args:
         edges: the edges.
@@ -104,7 +104,7 @@ class EdgesTensors:
 
 @frozen(kw_only=True, eq=False)
 class GraphTensors:
-    """The tensors of a :class:`~sneframe_sne.message.graph.Graph`.
+    """The tensors of a :class:`~sneframe.nn.graph.graph.Graph`.
 
     Args:
         edges: the edges of each parameter, in the order of the layers.

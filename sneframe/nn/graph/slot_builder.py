@@ -11,7 +11,7 @@ import numpy as np
 from attrs import define, field
 
 from sneframe.architecture import Architecture, Axis, Layer, NeuronGroup, Parameter
-from sneframe_sne.message.graph import (
+from sneframe.nn.graph.graph import (
     BEFORE,
     BEHIND,
     COORDINATES,
@@ -29,16 +29,26 @@ class SlotBuilder:
 
     A node set is added when a slot first needs a node of that set. The slots of a layer depend on the slots
     of earlier layers, so callers must pass the parameters in the order of the layers.
+
+    Args:
+        architecture: the architecture.
+        per_layer: whether each layer has nodes of its own, as
+            :func:`~sneframe.nn.graph.graph_builder.graph_of` says.
     """
 
     architecture: Architecture
+    per_layer: bool = False
     led_to: set[str] = field(factory=set)  #: the neuron groups to which some edge or vector leads so far
     _index_of_key: dict[Hashable, int] = field(factory=dict)
     _sizes: list[int] = field(factory=list)
     _fixed: list[bool] = field(factory=list)
     _parameters: list[list[int]] = field(factory=list)
+    _groups: list[tuple[str, ...]] = field(factory=list)
     #: by the index of a layer: the node set and the size of its fixed output
     _outputs: dict[int, tuple[int, int]] = field(factory=dict)
+    #: if each layer has nodes of its own: by names of groups, the layers that have such nodes, and their sets
+    _writers: dict[tuple[str, ...], dict[int, int]] = field(factory=dict)
+    ties: list[tuple[int, int]] = field(factory=list)  #: see :class:`~sneframe.nn.graph.graph.Graph`
 
     @cached_property
     def groups(self) -> Mapping[str, NeuronGroup]:
@@ -47,8 +57,8 @@ class SlotBuilder:
 
     def node_sets(self) -> tuple[NodeSet, ...]:
         """Return the node sets that have been added so far, in order."""
-        parts = zip(self._sizes, self._fixed, self._parameters, strict=True)
-        return tuple(NodeSet(size=s, fixed=f, parameters=tuple(p)) for s, f, p in parts)
+        parts = zip(self._sizes, self._fixed, self._parameters, self._groups, strict=True)
+        return tuple(NodeSet(size=s, fixed=f, parameters=tuple(p), groups=g) for s, f, p, g in parts)
 
     def length(self, factor: int | str) -> int:
         """Return the length of a factor of a segment.
@@ -65,7 +75,9 @@ class SlotBuilder:
             parameter: the parameter.
             axes: the indices of the axes. The last axis varies fastest.
         """
-        slots = self._slots(index, parameter, axes, self._output_nodes, only=None)
+        layer = self.architecture.layers[index]
+        writes = not all(is_vector(layer, each) for each in layer.parameters)
+        slots = self._slots(index, parameter, axes, self._output_nodes, only=None, writes=writes)
         self.led_to |= {name for axis in axes for name in groups_of(parameter.axes[axis])}
         return slots
 
@@ -80,7 +92,7 @@ class SlotBuilder:
             axes: the indices of the axes. The last axis varies fastest.
             only: the groups whose nodes the slots hold; None for all groups.
         """
-        return self._slots(index, parameter, axes, self.input_nodes, only=only)
+        return self._slots(index, parameter, axes, self.input_nodes, only=only, writes=False)
 
     def record(self, targets: Slots, parameter: int) -> None:
         """Record that a parameter leads to the nodes of these slots."""
@@ -113,13 +125,15 @@ class SlotBuilder:
         key: Hashable = ("input", segments, count)
         if self.architecture.layers[index].earlier:
             key = ("input", index, segments, count)
-        return self._node_set(key, count, fixed=True), nodes, {}
+        return self._node_set(key, count), nodes, {}
 
     def fixed_input(self, index: int) -> tuple[int, int] | None:
         """Return the node set and the size of the fixed output that a layer reads.
 
         Return None if the layer does not read exactly one fixed output. A layer without parameters counts as
-        the layers that it reads.
+        the layers that it reads. If each layer has nodes of its own, and the layer reads the sum of several
+        outputs of one size, then it reads the nodes of the last, and the nodes of the others are tied to
+        these.
         """
         outputs: set[tuple[int, int]] = set()
         waiting = list(self.architecture.layers[index].earlier)
@@ -131,6 +145,10 @@ class SlotBuilder:
                 waiting += self.architecture.layers[source].earlier
             else:
                 return None
+        if self.per_layer and len({size for _, size in outputs}) == 1:
+            *others, last = sorted(outputs)
+            self.ties += [tie for node_set, _ in others if (tie := (node_set, last[0])) not in self.ties]
+            return last
         return outputs.pop() if len(outputs) == 1 else None
 
     def _output_nodes(
@@ -144,7 +162,7 @@ class SlotBuilder:
         """
         source, layer, count = self.fixed_input(index), self.architecture.layers[index], len(nodes)
         if segments:
-            return self._node_set(("output", index, segments, count), count, fixed=True), nodes, {}
+            return self._node_set(("output", index, segments, count), count), nodes, {}
         if (
             source is not None
             and source[1] == count
@@ -152,7 +170,7 @@ class SlotBuilder:
         ):
             self._outputs[index] = source
         else:
-            self._outputs[index] = (self._node_set(("output", index, count), count, fixed=True), count)
+            self._outputs[index] = (self._node_set(("output", index, count), count), count)
         return self._outputs[index][0], nodes, {}
 
     def _slots(
@@ -163,8 +181,13 @@ class SlotBuilder:
         fixed_nodes: Callable[..., tuple[int, np.ndarray, dict[int, np.ndarray]]],
         *,
         only: frozenset[str] | None,
+        writes: bool,
     ) -> Slots:
-        """Return the slots on ``axes``. Call ``fixed_nodes`` for nodes of segments that no group permutes."""
+        """Return the slots on ``axes``. Call ``fixed_nodes`` for nodes of segments that no group permutes.
+
+        ``writes`` says whether the layer computes the values of the nodes, and does not only read or rescale
+        them.
+        """
         shape = tuple(parameter.shape[axis] for axis in axes)
         indices = np.arange(math.prod(shape)).reshape(shape)
         coordinates = np.full((*shape, COORDINATES), np.nan)
@@ -180,7 +203,13 @@ class SlotBuilder:
             slots = indices[window]
             grid = np.indices([self.length(factor) for factor in factors]).reshape(len(factors), slots.size)
             names = [f for f in factors if isinstance(f, str) and (only is None or f in only)]
-            if names:
+            if names and self.per_layer:
+                shape_of_names = [self.length(name) for name in names]
+                own = np.ravel_multi_index(tuple(grid[factors.index(name)] for name in names), shape_of_names)
+                node_set = self._layer_set(tuple(names), index, writes=writes)
+                parts_of_set.setdefault(node_set, []).append((slots.ravel(), own))
+                offsets = _factor_coordinates(names[-1], factors, grid)
+            elif names:
                 for name in names:
                     parts_of_set.setdefault(self._group_set(name), []).append(
                         (slots.ravel(), self._group_nodes(name, factors, grid))
@@ -216,8 +245,38 @@ class SlotBuilder:
             size *= self.groups[outer].size
             parent = self.groups[outer].parent
             if parent is None:
-                return self._node_set(("group", name), size, fixed=False)
+                return self._node_set(("group", name), size, groups=(name,))
             outer = parent
+
+    def _layer_set(self, names: tuple[str, ...], index: int, *, writes: bool) -> int:
+        """Return the index of the node set of a layer, with a node for each choice of one neuron per group.
+
+        A layer that only reads or rescales values has the nodes of the last earlier layer on which it
+        depends. The nodes of a layer that computes values are tied to those of the last layer before it with
+        the same groups: their values are added, as in a residual network, or meet element by element.
+        """
+        writers = self._writers.setdefault(names, {})
+        if not writes and writers:
+            before = self._ancestors(index)
+            return writers[max((each for each in writers if each in before), default=max(writers))]
+        if index not in writers:
+            size = math.prod(map(self.length, names))
+            number = self._node_set(("group", names, index), size, groups=names)
+            if writers:
+                self.ties.append((writers[max(writers)], number))
+            writers[index] = number
+        return writers[index]
+
+    def _ancestors(self, index: int) -> set[int]:
+        """Return the indices of the layers on which a layer depends."""
+        found: set[int] = set()
+        waiting = list(self.architecture.layers[index].earlier)
+        while waiting:
+            layer = waiting.pop()
+            if layer not in found:
+                found.add(layer)
+                waiting += self.architecture.layers[layer].earlier
+        return found
 
     def _group_nodes(self, name: str, factors: Sequence[int | str], grid: np.ndarray) -> np.ndarray:
         """Return, for each of n points, the index of its node in the node set of the group ``name``.
@@ -229,12 +288,16 @@ class SlotBuilder:
             return own
         return group.size * self._group_nodes(group.parent, factors, grid) + own
 
-    def _node_set(self, key: Hashable, size: int, *, fixed: bool) -> int:
-        """Return the index of the node set with this key. Add the node set if the key is new."""
+    def _node_set(self, key: Hashable, size: int, *, groups: tuple[str, ...] = ()) -> int:
+        """Return the index of the node set with this key. Add the node set if the key is new.
+
+        Without groups, its nodes are the indices of an axis that no group permutes.
+        """
         if key not in self._index_of_key:
             self._index_of_key[key] = len(self._sizes)
             self._sizes.append(size)
-            self._fixed.append(fixed)
+            self._fixed.append(not groups)
+            self._groups.append(groups)
             self._parameters.append([])
         return self._index_of_key[key]
 

@@ -9,13 +9,24 @@ import numpy as np
 from attrs import frozen
 
 from sneframe.architecture import Architecture, Axis, Layer, Parameter
-from sneframe_sne.message.graph import Edges, Graph, SlotNodes, Slots, empty_slots, with_kernel
-from sneframe_sne.message.slot_builder import SlotBuilder, groups_of, is_vector
+from sneframe.nn.graph.graph import Edges, Graph, SlotNodes, Slots, empty_slots, with_kernel
+from sneframe.nn.graph.slot_builder import SlotBuilder, groups_of, is_vector
 
 
-def graph_of(architecture: Architecture) -> Graph:
-    """Return the graph of an architecture. It contains every parameter once, as edges or as a vector."""
-    return _GraphBuilder(architecture=architecture, slots=SlotBuilder(architecture=architecture)).build()
+def graph_of(architecture: Architecture, *, per_layer: bool = False) -> Graph:
+    """Return the graph of an architecture. It contains every parameter once, as edges or as a vector.
+
+    By default, the nodes are neurons of groups. So a residual stream is one node set, to which the edges of
+    several parameters lead. Each position of a kernel is a slot. A single input has no node.
+
+    Args:
+        architecture: the architecture.
+        per_layer: whether each layer that computes values has nodes of its own, as in neural graphs. Node
+            sets of the same group are then tied to each other. The positions of a kernel are numbers of one
+            edge, and every input has a node.
+    """
+    slots = SlotBuilder(architecture=architecture, per_layer=per_layer)
+    return _GraphBuilder(architecture=architecture, slots=slots, per_layer=per_layer).build()
 
 
 @frozen(kw_only=True)
@@ -31,6 +42,7 @@ class _Roles:
 class _GraphBuilder:
     architecture: Architecture
     slots: SlotBuilder
+    per_layer: bool
 
     def build(self) -> Graph:
         edges: list[Edges] = []
@@ -39,7 +51,7 @@ class _GraphBuilder:
             own: list[tuple[int, Parameter]] = list(enumerate(layer.parameters, start=first))
             first += len(own)
             edges += self._layer_edges(index, layer, own)
-        return Graph(node_sets=self.slots.node_sets(), edges=tuple(edges))
+        return Graph(node_sets=self.slots.node_sets(), edges=tuple(edges), ties=tuple(self.slots.ties))
 
     # -- the edges of a layer --------------------------------------------------------------------------------
 
@@ -76,6 +88,7 @@ class _GraphBuilder:
                 own_sources=own_sources,
                 vectors=tuple(on_targets),
                 activation=layer.activation,
+                kernel=tuple(parameter.shape[axis] for axis in roles.kernel) if self.per_layer else (),
             )
         by_axes: dict[tuple[Axis, ...], list[int]] = {}
         for number, vector in vectors:
@@ -172,11 +185,11 @@ class _GraphBuilder:
         inputs = self.architecture.layers[index].earlier
         # A single value of the network's input, such as a grey image, needs no node.
         has_nodes = any(parameter.shape[a] > 1 or groups_of(parameter.axes[a]) for a in roles.sources)
-        if has_nodes or (inputs and self.slots.fixed_input(index) is not None):
+        if has_nodes or self.per_layer or (inputs and self.slots.fixed_input(index) is not None):
             sources = self.slots.sources(index, parameter, roles.sources)
         else:
             sources = empty_slots(1)
-        sources = with_kernel(sources, [parameter.shape[axis] for axis in roles.kernel])
+        sources = self._with_kernel(sources, parameter, roles)
         return sources if sources.size > 1 or sources.nodes else None
 
     def _own_sources(
@@ -191,10 +204,10 @@ class _GraphBuilder:
             blocks: the number of blocks of channels.
             before: the groups to which earlier parameters lead.
         """
-        kernel = [parameter.shape[axis] for axis in roles.kernel]
         if any(before & groups_of(parameter.axes[axis]) for axis in (*roles.targets, *roles.sources)):
             axes = (*roles.targets, *roles.sources)
-            return with_kernel(self.slots.sources(index, parameter, axes, only=before), kernel)
+            sources = self.slots.sources(index, parameter, axes, only=before)
+            return self._with_kernel(sources, parameter, roles)
         outputs = math.prod(parameter.shape[axis] for axis in roles.targets)
         inputs = math.prod(parameter.shape[axis] for axis in roles.sources)
         block, channel = np.arange(outputs) // (outputs // blocks), np.arange(inputs)
@@ -204,7 +217,14 @@ class _GraphBuilder:
         for kind, values in coordinates.items():
             empty.coordinates[:, kind] = values[chosen]
         held = SlotNodes(node_set=node_set, slots=np.arange(empty.size), nodes=nodes[chosen])
-        return with_kernel(Slots(size=empty.size, nodes=(held,), coordinates=empty.coordinates), kernel)
+        slots = Slots(size=empty.size, nodes=(held,), coordinates=empty.coordinates)
+        return self._with_kernel(slots, parameter, roles)
+
+    def _with_kernel(self, slots: Slots, parameter: Parameter, roles: _Roles) -> Slots:
+        """Repeat slots for every position of a kernel, unless all positions belong to one edge."""
+        if self.per_layer:
+            return slots
+        return with_kernel(slots, [parameter.shape[axis] for axis in roles.kernel])
 
 
 def _is_transposed(layer: Layer) -> bool:

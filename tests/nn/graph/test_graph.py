@@ -1,4 +1,4 @@
-"""The graph of ``sne/message`` is checked by hand for known networks, and is complete for any network."""
+"""The graph of a network is checked by hand for known networks, and is complete for any network."""
 
 import doctest
 import warnings
@@ -10,12 +10,13 @@ import torch
 from attrs import evolve
 from networks import NETWORKS
 from sneframe_sne import message
-from sneframe_sne.message.graph import BEHIND, KERNEL, SEGMENT
-from sneframe_sne.message.graph_builder import graph_of
 from torch import nn
 
 from sneframe.architecture import Architecture, Layer, NeuronGroup, Parameter
 from sneframe.architecture.layer import INPUT
+from sneframe.nn import graph as graph_package
+from sneframe.nn.graph.graph import BEHIND, KERNEL, SEGMENT
+from sneframe.nn.graph.graph_builder import graph_of
 from sneframe.testing import mlp
 
 
@@ -428,9 +429,10 @@ def test_a_map_for_each_head_leads_to_its_head():
     assert nodes(graph.edges[1].targets, 3) == list(range(8))
 
 
-def test_the_worked_example_of_the_package_is_true():
+@pytest.mark.parametrize("package", [graph_package, message])
+def test_the_worked_example_of_the_package_is_true(package):
     """The example in the package's docstring runs and prints what it says."""
-    result = doctest.testmod(message)
+    result = doctest.testmod(package)
     assert result.attempted > 5
     assert result.failed == 0
 

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from sneframe.architecture import Architecture
 from sneframe.architecture.evaluate import neuron_axis
-from sneframe_sne.message.graph import Graph
-from sneframe_sne.probe.readings import NeuronValues
+from sneframe.nn.graph.graph import Graph
+from sneframe.nn.neuron_values import NeuronValues
 
 
 @frozen(kw_only=True)

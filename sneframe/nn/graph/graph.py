@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from attrs import frozen
+from attrs import field, frozen
 
 #: Coordinates distinguish slots that hold the same node. There are six: the segment of the axis (such as a
 #: GRU's gate), a fixed factor before the neuron group, a fixed factor after the group (such as the position
@@ -31,11 +31,13 @@ class NodeSet:
             positions.
         parameters: the indices of the parameters that lead to these nodes, in the order of the layers. Empty
             for the input of the network.
+        groups: the names of the neuron groups whose neurons the nodes are. Empty if ``fixed``.
     """
 
     size: int
     fixed: bool
     parameters: tuple[int, ...]
+    groups: tuple[str, ...] = field(default=(), repr=False)
 
 
 @frozen(kw_only=True, eq=False)
@@ -90,6 +92,8 @@ class Edges:
             first. Otherwise every source has an edge to every target.
         vectors: the indices of parameters with one weight for each target, such as a bias.
         activation: the name of the function after the layer.
+        kernel: the sizes of the kernel, if its positions are numbers of one edge. Otherwise empty: each
+            position is a slot.
     """
 
     parameter: int | None
@@ -100,14 +104,24 @@ class Edges:
     own_sources: bool
     vectors: tuple[int, ...]
     activation: str
+    kernel: tuple[int, ...] = ()
 
 
 @frozen(kw_only=True, eq=False)
 class Graph:
-    """The node sets of an architecture, and the edges of its parameters in the order of its layers."""
+    """The node sets of an architecture, and the edges of its parameters in the order of its layers.
+
+    Args:
+        node_sets: the node sets.
+        edges: the edges of each parameter, and vectors.
+        ties: pairs of node sets of equal size, the earlier one first. The values of the nodes with the same
+            index are added, as in a residual network, or meet element by element. There are ties only if each
+            layer has nodes of its own.
+    """
 
     node_sets: tuple[NodeSet, ...]
     edges: tuple[Edges, ...]
+    ties: tuple[tuple[int, int], ...] = ()
 
 
 def empty_slots(size: int) -> Slots:
