@@ -16,6 +16,7 @@ PLUGINS = (
     "sneframe_stats",
     "sneframe_dwsnet",
     "sneframe_neural_graph",
+    "sneframe_scale_gmn",
     "sneframe_nfn",
     "sneframe_zoos",
     "sneframe_importers",

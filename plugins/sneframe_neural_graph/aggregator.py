@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sneframe.architecture import Architecture
 from sneframe.config.schema import option
 from sneframe.config.validators import as_tuple
-from sneframe.errors import PartError
+from sneframe.errors import ArchitecturesRefused, PartError
 from sneframe.nn.graph.blocks import node_graph
 from sneframe.nn.graph.node_codes import NodeCodes
 from sneframe.nn.perceptron import perceptron
@@ -59,7 +59,14 @@ class Readout(Aggregator):
         super().__init__(config, spec)
         widths = config.hidden
         self.out = spec.gives(Embedding, widths[-1])
-        sizes = sorted(set(map(_outputs, spec.architectures)))
+        counts_of = {architecture: _outputs(architecture) for architecture in spec.architectures}
+        if config.read == "outputs" and not all(counts_of.values()):
+            unordered = next(architecture for architecture, count in counts_of.items() if not count)
+            raise ArchitecturesRefused(
+                f"{self.slot} {self.name!r} reads outputs in their order, but the last neurons of "
+                f"{unordered.summary} have none; aggregator.read = 'mean' takes any network"
+            )
+        sizes = sorted(set(counts_of.values()))
         counts = {"mean": {0: 1}, "graph": {0: 3}}.get(config.read) or {size: size for size in sizes}
         self.first = nn.ModuleDict(
             {str(size): nn.Linear(count * spec.width, widths[0]) for size, count in counts.items()}
@@ -79,13 +86,14 @@ class Readout(Aggregator):
 
     def _vector(self, entry: NodeCodes) -> Tensor:
         outputs = entry.codes[entry.outputs]
-        size = outputs.shape[1] if self.config.read == "outputs" else 0
+        ordered = self.config.read == "outputs" and entry.node_sets[entry.outputs].fixed
+        size = outputs.shape[1] if ordered else 0
         if str(size) not in self.first:
             raise PartError(
-                f"{self.slot} {self.name!r} reads {' or '.join(self.first)} outputs, but "
-                f"{entry.architecture.summary} has {size}; aggregator.read = 'mean' takes any number"
+                f"{self.slot} {self.name!r} reads {' or '.join(self.first)} outputs in their order, but "
+                f"{entry.architecture.summary} has {size or 'none'}; aggregator.read = 'mean' takes any"
             )
-        read = outputs.flatten(1) if self.config.read == "outputs" else outputs.mean(1)
+        read = outputs.flatten(1) if ordered else outputs.mean(1)
         if self.config.read == "graph":
             ends = (entry.outputs, entry.inputs)
             hidden = [codes for number, codes in enumerate(entry.codes) if number not in ends]
@@ -96,6 +104,7 @@ class Readout(Aggregator):
 
 
 def _outputs(architecture: Architecture) -> int:
-    """Return the number of outputs of an architecture."""
+    """Return the number of outputs of an architecture, or 0 if a group permutes them."""
     graph = node_graph(architecture, torch.device("cpu"), torch.float32)
-    return graph.graph.node_sets[graph.outputs].size
+    found = graph.graph.node_sets[graph.outputs]
+    return found.size if found.fixed else 0

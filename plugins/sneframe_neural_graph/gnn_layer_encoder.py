@@ -17,12 +17,12 @@ from sneframe.batch import Networks
 from sneframe.config.schema import option
 from sneframe.config.validators import as_tuple
 from sneframe.nn.graph.blocks import NodeGraph
+from sneframe.nn.graph.directions import Directions
+from sneframe.nn.graph.graphs import Graphs
 from sneframe.nn.graph.node_codes import NodeCodes
 from sneframe.parts.layer_encoder import LayerEncoder
 from sneframe.parts.part import Spec
-from sneframe_neural_graph.directions import Directions
 from sneframe_neural_graph.features import FeatureOptions, GraphFeatures
-from sneframe_neural_graph.graphs import Graphs
 from sneframe_neural_graph.node_probes import NodeProbes
 from sneframe_neural_graph.pna import EdgeUpdate, PNALayer, joined
 
@@ -155,12 +155,12 @@ class GraphNetwork(LayerEncoder):
             update = None if is_last else self.updates[number]
             assert update is None or isinstance(update, EdgeUpdate)
             readers = [layer.modulate] if update is None else [layer.modulate, update.edge]
-            found = [joined(each, readers, before) for each in edges]
-            cut = 2 * self.config.width
-            nodes = layer(nodes, [each[..., :cut] for each in found], directions)
+            widths = [self.config.width] * (2 if update is None else 3)
+            found = [joined(each, readers, before).split(widths, dim=-1) for each in edges]
+            nodes = layer(nodes, [(each[0], each[1]) for each in found], directions)
             if update is not None:
                 nodes = self.dropout(F.silu(self.norms[number](nodes)))
-                edges = update([each[..., cut:] for each in found], nodes, directions)
+                edges = update([each[2] for each in found], nodes, directions)
                 before = update.out
         sizes = [node_set.size for node_set in graph.graph.node_sets]
         return NodeCodes(

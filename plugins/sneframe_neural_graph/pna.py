@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sneframe_neural_graph.directions import Direction, Directions
+from sneframe.nn.graph.directions import Direction, Directions
 
 SMALLEST = 1e-5  #: a smaller variance of messages is taken for 0
 COLLECTED = 4  #: mean, smallest, largest and standard deviation
@@ -43,19 +43,21 @@ class PNALayer(nn.Module):
         self.post = nn.Linear((1 + 2 * COLLECTED) * width, width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, nodes: Tensor, modulation: Sequence[Tensor], directions: Directions) -> Tensor:
+    def forward(
+        self, nodes: Tensor, modulation: Sequence[tuple[Tensor, Tensor]], directions: Directions
+    ) -> Tensor:
         """Return new codes ``(B, V, D)`` of nodes ``(B, V, D)``.
 
         Args:
             nodes: the codes.
-            modulation: [s, t] ``(B, targets, n, 2D)`` for each direction.
+            modulation: s and t, ``(B, targets, n, D)``, for each direction.
             directions: the directions of the graph.
         """
         to, come = self.message.weight.chunk(2, dim=1)
         received, sent = F.linear(nodes, to, self.message.bias), F.linear(nodes, come)
         collected = [
-            _collected(direction, given, received, sent)
-            for direction, given in zip(directions.all, modulation, strict=True)
+            _collected(direction, factor, shift, received, sent)
+            for direction, (factor, shift) in zip(directions.all, modulation, strict=True)
         ]
         sums, squares, smallest, largest = map(torch.cat, zip(*collected, strict=True), [1] * COLLECTED)
         mean = _added(sums, directions) / directions.degrees.clamp(min=1).to(sums)
@@ -122,10 +124,9 @@ def joined(codes: Tensor, readers: Sequence[nn.Linear], before: nn.Linear | None
 
 
 def _collected(
-    direction: Direction, modulation: Tensor, received: Tensor, sent: Tensor
+    direction: Direction, factor: Tensor, shift: Tensor, received: Tensor, sent: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return sum, sum of squares, smallest and largest message at each receiving slot, ``(B, n, D)``."""
-    factor, shift = modulation.chunk(2, dim=-1)
     both = direction.at_receivers(received) + direction.at_senders(sent)
     messages = torch.addcmul(shift, factor, both)
     if messages.dtype in (torch.bfloat16, torch.float16):

@@ -17,11 +17,11 @@ from sneframe.config.schema import option
 from sneframe.config.validators import as_tuple
 from sneframe.errors import ArchitecturesRefused, PartError
 from sneframe.nn.graph.blocks import NodeGraph
+from sneframe.nn.graph.graphs import Graphs
 from sneframe.nn.graph.node_codes import NodeCodes
 from sneframe.parts.layer_encoder import LayerEncoder
 from sneframe.parts.part import Spec
 from sneframe_neural_graph.features import FeatureOptions, GraphFeatures
-from sneframe_neural_graph.graphs import Graphs
 from sneframe_neural_graph.node_probes import NodeProbes
 from sneframe_neural_graph.relational import RelationalLayer
 

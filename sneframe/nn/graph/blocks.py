@@ -19,6 +19,7 @@ from torch import Tensor
 from sneframe.architecture import Architecture
 from sneframe.nn.graph.graph import Edges, Graph, Slots
 from sneframe.nn.graph.graph_builder import graph_of
+from sneframe.nn.graph.places import output_set
 from sneframe.nn.graph.tensors import waves
 
 
@@ -82,6 +83,13 @@ class Block:
         found = self.sources.gather(values)
         return found.unflatten(1, self.shape) if self.own else found.unsqueeze(1)
 
+    @property
+    def source_waves(self) -> Tensor | None:
+        """The waves of the source of each edge, ``(1 or targets, n, FEATURES)``, or None."""
+        if self.sources.waves is None:
+            return None
+        return self.sources.waves.unflatten(0, self.shape) if self.own else self.sources.waves.unsqueeze(0)
+
 
 @frozen(kw_only=True, eq=False)
 class NodeGraph:
@@ -94,6 +102,8 @@ class NodeGraph:
         blocks: the edges of each parameter, and then the ties.
         vectors: ``(architecture's index of the parameter, its targets)`` for each vector, such as a bias.
         levels: for each node set, its number among the hidden sets; None for the inputs and the outputs.
+            Outputs that a group permutes, as in a network whose last weights are tied to the first, count as
+            hidden.
         hidden: the number of hidden node sets.
         inputs: the index of the node set of the first input, or None.
         outputs: the index of the node set of the outputs.
@@ -149,10 +159,10 @@ def node_graph(architecture: Architecture, device: torch.device, dtype: torch.dt
     for earlier, later in graph.ties:
         both = [_whole(starts[number], sizes[number], device) for number in (later, earlier)]
         blocks.append(Block(edges=None, targets=both[0], sources=both[1], own=True, degree=1))
-    last = {n: max(node_set.parameters) for n, node_set in enumerate(graph.node_sets) if node_set.parameters}
-    outputs = max(last, key=lambda number: last[number])
+    outputs = output_set(graph)
     inputs = next((n for n, each in enumerate(graph.node_sets) if each.fixed and not each.parameters), None)
-    hidden = [number for number in range(len(sizes)) if number not in (inputs, outputs)]
+    ordered = (inputs, outputs if graph.node_sets[outputs].fixed else None)
+    hidden = [number for number in range(len(sizes)) if number not in ordered]
     return NodeGraph(
         graph=graph,
         starts=starts,

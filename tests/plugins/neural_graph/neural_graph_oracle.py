@@ -1,5 +1,6 @@
 """Builds models with the weights of the original implementation, and runs them on its inputs."""
 
+import itertools
 import json
 import re
 from pathlib import Path
@@ -62,7 +63,7 @@ def chain(layout, kernels=(), activation="sine"):
     groups = [NeuronGroup(name=f"hidden{number}", size=size) for number, size in enumerate(layout[1:-1])]
     factors = [layout[0], *(group.name for group in groups), layout[-1]]
     layers = []
-    for number, (fan_in, fan_out) in enumerate(zip(layout, layout[1:], strict=False)):
+    for number, (fan_in, fan_out) in enumerate(itertools.pairwise(layout)):
         rows, columns = ((factors[number + 1],),), ((factors[number],),)
         kernel = (kernels[number],) * 2 if number < len(kernels) else ()
         layers.append(
@@ -90,7 +91,9 @@ class Original(nn.Module):
         super().__init__()
         config, layout = meta["config"], meta["layout"]
         self.architecture = chain(layout, meta.get("kernels") or ())
-        state = {key.removeprefix("state/"): value for key, value in stored.items() if key.startswith("state/")}
+        state = {
+            key.removeprefix("state/"): value for key, value in stored.items() if key.startswith("state/")
+        }
         spec = Spec(carrier=Networks, width=1, architectures=(self.architecture,))
         constructor = config["graph_constructor"]
         options = {
@@ -133,11 +136,11 @@ class Original(nn.Module):
                     left.discard(found)
         first, last = layout[0], layout[-1]
         vectors = state["construct_graph.pos_embed"]
-        features = self.encoder.features
-        features.input_vectors.data.copy_(vectors[:first])
-        features.hidden_vectors.data.copy_(vectors[first : first + len(layout) - 2])
-        features.output_vectors.data.copy_(vectors[len(vectors) - last :])
-        names = ("input_vectors", "hidden_vectors", "output_vectors", "activation_vectors", "positions.weight")
+        kinds = self.encoder.features.kinds
+        kinds.inputs.data.copy_(vectors[:first])
+        kinds.hidden.data.copy_(vectors[first : first + len(layout) - 2])
+        kinds.outputs.data.copy_(vectors[len(vectors) - last :])
+        names = ("kinds.inputs", "kinds.hidden", "kinds.outputs", "activations", "positions.weight")
         assert left == {f"features.{name}" for name in names}, left
         numbers = sorted({int(name.split(".")[1]) for name in state if name.startswith("proj_out.")})
         maps = [next(iter(self.readout.first.values()))]
@@ -162,7 +165,9 @@ def inputs(stored, meta):
             tensor = stored[f"in/{short}{layer}"].clone().requires_grad_()
             given.append((f"{short}{layer}", tensor))
             if stats:
-                flat.append(((tensor - stats[f"{kind}_mean"][layer]) / stats[f"{kind}_std"][layer]).flatten(1))
+                flat.append(
+                    ((tensor - stats[f"{kind}_mean"][layer]) / stats[f"{kind}_std"][layer]).flatten(1)
+                )
             else:
                 flat.append(tensor.flatten(1))
     return torch.cat(flat, dim=1), dict(given)
