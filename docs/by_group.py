@@ -26,6 +26,8 @@ METHODS = (
     ("dwsnet",),
     ("deepsets",),
     ("probe",),
+    ("neural-graph/plain",),
+    ("scale-gmn",),
     ("mlp",),
     ("nfn/hnp",),
     ("nfn/np",),

@@ -50,6 +50,8 @@ def test_shipped_plugins_are_found():
         "sne",
         "stats",
         "dwsnet",
+        "neural-graph",
+        "scale-gmn",
         "mlp",
         "deepsets",
         "probe",

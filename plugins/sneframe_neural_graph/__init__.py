@@ -24,4 +24,10 @@ def sneframe_recipes() -> Mapping[str, Callable[[], RunConfig]]:
         "neural-graph/default": recipes.default,
         "neural-graph/plain": recipes.plain,
         "neural-graph/transformer": recipes.transformer,
+        "neural-graph/transformer-plain": recipes.transformer_plain,
+        "neural-graph/fair": recipes.fair,
+        "neural-graph/plain-fair": recipes.plain_fair,
+        "neural-graph/transformer-fair": recipes.transformer_fair,
+        "neural-graph/paper": recipes.paper,
+        "neural-graph/paper-transformer": recipes.paper_transformer,
     }

@@ -23,4 +23,6 @@ def sneframe_recipes() -> Mapping[str, Callable[[], RunConfig]]:
         "scale-gmn/default": recipes.default,
         "scale-gmn/forward": recipes.forward,
         "scale-gmn/permutation": recipes.permutation,
+        "scale-gmn/fair": recipes.fair,
+        "scale-gmn/paper": recipes.paper,
     }

@@ -27,6 +27,10 @@ def test_the_trained_methods_have_a_fair_recipe():
         "mlp/fair",
         "deepsets/fair",
         "probe/fair",
+        "neural-graph/fair",
+        "neural-graph/plain-fair",
+        "neural-graph/transformer-fair",
+        "scale-gmn/fair",
     } <= set(TRAINED)
 
 
