@@ -2,49 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
 from functools import partial
 from typing import final
 
 import torch
 import torch.nn.functional as F
 from attrs import frozen
+from attrs.validators import deep_iterable, ge
 from einops import rearrange
 from torch import Tensor, nn
 
 from sneframe.architecture import Architecture
 from sneframe.batch import Networks
+from sneframe.config.schema import option
+from sneframe.config.validators import as_tuple
 from sneframe.errors import PartError
 from sneframe.nn.graph.blocks import Block, NodeGraph
+from sneframe.nn.graph.graphs import Graphs
 from sneframe.nn.graph.kernels import Kernels, edge_weights, vector_kind
 from sneframe.nn.graph.node_vectors import NodeVectors
 from sneframe.nn.graph.tensors import FEATURES
 from sneframe_neural_graph.fourier import FourierCodes
+from sneframe_neural_graph.node_probes import NodeProbes
 
 BIAS = "bias"  #: the key of the codes of biases; other vectors have their type, such as batch_norm_weight
 
 
 @frozen(kw_only=True)
 class FeatureOptions:
-    """How weights become codes.
+    """How weights become codes. The options of both encoders of neural graphs contain these."""
 
-    Args:
-        node_width: the width of node codes.
-        edge_width: the width of edge codes.
-        frequencies: F, the number of Fourier frequencies for each weight; 0 for none.
-        scale: the standard deviation of the frequencies.
-        reverse: whether an edge leads back for every edge, and every edge has the features of both.
-        linear_as_kernel: whether a linear layer is read as a kernel of one position, in the centre.
-        activations: whether a node has a learned vector for the activation after its layer.
-    """
-
-    node_width: int
-    edge_width: int
-    frequencies: int
-    scale: float
-    reverse: bool
-    linear_as_kernel: bool
-    activations: bool
+    frequencies: int = option(64, "number of Fourier frequencies for each weight; 0: none", check=ge(0))
+    scale: float = option(3.0, "standard deviation of the frequencies", check=ge(0))
+    reverse: bool = option(True, "for every edge there is an edge back, and each has the features of both")
+    linear_as_kernel: bool = option(
+        True, "a linear layer is read as a kernel with one position, in the centre"
+    )
+    activations: bool = option(
+        True, "each hidden node has a learned vector for the activation after its layer"
+    )
+    probes: int = option(
+        0, "K, number of learned inputs at which each neuron is evaluated; 0: none", check=ge(0)
+    )
+    size: tuple[int, ...] = option(
+        (),
+        "for probes: height and width of images, or length of texts, where a description does not tell "
+        "it; empty: that of the other networks",
+        converter=as_tuple,
+        check=deep_iterable(ge(1)),
+    )
 
 
 @final
@@ -56,17 +63,25 @@ class GraphFeatures(nn.Module):
     kernel, which is padded to the largest kernel of the training zoo around its centre. Several edges between
     two neurons, such as those of a map that was flattened, differ by a linear map of their position.
 
+    With probes, the node also starts from what it computes
+    (:class:`~sneframe_neural_graph.node_probes.NodeProbes`).
+
     Args:
-        graphs: the graph of each architecture of the training zoo.
+        architectures: architectures of the training zoo.
         options: see :class:`FeatureOptions`.
+        width: the width of node codes.
+        edge_width: the width of edge codes.
     """
 
-    def __init__(self, graphs: Sequence[tuple[Architecture, NodeGraph]], options: FeatureOptions) -> None:
+    def __init__(
+        self, architectures: tuple[Architecture, ...], options: FeatureOptions, *, width: int, edge_width: int
+    ) -> None:
         super().__init__()
         self.options = options
+        self.graph = Graphs()
+        graphs = self.graph.known(architectures)
         only = [graph for _, graph in graphs]
         self.kernels = Kernels.of(only, linear="centre" if options.linear_as_kernel else "apart")
-        width, edge_width = options.node_width, options.edge_width
         fourier = partial(FourierCodes, frequencies=options.frequencies, scale=options.scale)
         copies = 3 if options.reverse else 1
         counts = self.kernels.counts
@@ -82,6 +97,18 @@ class GraphFeatures(nn.Module):
         self.activations = nn.Parameter(torch.randn(len(self.names) if options.activations else 0, width))
         self.positions = nn.Linear(2 * FEATURES, edge_width, bias=False)
         nn.init.zeros_(self.positions.weight)
+        self.probes = (
+            NodeProbes(architectures, probes=options.probes, width=width, size=options.size)
+            if options.probes
+            else None
+        )
+        self._said = list(self.probes.probed.said) if self.probes is not None else []
+
+    def say(self, part: str) -> None:
+        """Warn once of what probes assume, in the name of a part."""
+        for line in self._said:
+            warnings.warn(f"{part}: {line}", stacklevel=3)
+        self._said.clear()
 
     def edges(self, networks: Networks, block: Block, *, back: bool) -> Tensor:
         """Return the codes of the edges of a block, ``(B, targets, n, D)``, or of the edges back.
@@ -110,13 +137,8 @@ class GraphFeatures(nn.Module):
         code: Tensor = self.weights[key](like.new_zeros(1), at, then=self.edge_in)
         return code
 
-    def nodes(self, networks: Networks, graph: NodeGraph, added: Tensor | None) -> Tensor:
+    def nodes(self, networks: Networks, graph: NodeGraph) -> Tensor:
         """Return the codes of all nodes, ``(B, V, D)``.
-
-        Args:
-            networks: the networks.
-            graph: their graph.
-            added: ``(B, V, D)``, what the nodes compute at the probes, or None.
 
         Raises:
             PartError: a network has more inputs or outputs than any training network, or a parameter of a
@@ -141,7 +163,7 @@ class GraphFeatures(nn.Module):
         codes: Tensor = self.vectors[BIAS](biases)
         for ends, own in others:
             codes = codes.index_add(1, ends.nodes, own.to(codes))
-        if added is not None:
+        if self.probes is not None and (added := self.probes(networks, graph)) is not None:
             codes = codes + added
         return self.node_in(codes) + self._kinds(architecture, graph).to(codes)
 
@@ -157,8 +179,11 @@ class GraphFeatures(nn.Module):
             rows.append(row)
         return torch.cat(rows)
 
-    def unseen(self, graph: NodeGraph) -> str | None:
-        """Return what the codes do not tell about the networks of a graph, in one line, or None."""
+    def leaves_out(self, architecture: Architecture) -> str | None:
+        """Return what is not read of the networks of an architecture, in one line, or None."""
+        if self.probes is not None and (why := self.probes.probed.obstacle(architecture)) is not None:
+            return f"not evaluated at the probes: {why}"
+        graph = self.graph(architecture, torch.zeros(1))
         found = sorted({name for name in graph.activations if name not in (*self.names, "none")})
         if found and self.options.activations:
             return f"no training network has the activation {' or '.join(found)}, so its codes have none"

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import final
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from attrs import frozen
-from attrs.validators import and_, deep_iterable, ge, le
+from attrs.validators import and_, ge, le
 from torch import Tensor, nn
 
 from sneframe.architecture import Architecture
 from sneframe.batch import Networks
 from sneframe.config.schema import option
-from sneframe.config.validators import as_tuple
 from sneframe.nn.graph.blocks import NodeGraph
 from sneframe.nn.graph.directions import Directions
-from sneframe.nn.graph.graphs import Graphs
 from sneframe.nn.graph.node_codes import NodeCodes
 from sneframe.parts.layer_encoder import LayerEncoder
 from sneframe.parts.part import Spec
 from sneframe_neural_graph.features import FeatureOptions, GraphFeatures
-from sneframe_neural_graph.node_probes import NodeProbes
 from sneframe_neural_graph.pna import EdgeUpdate, PNALayer, joined
 
 EPSILON = 1e-5  #: added to the deviation in the norm of all codes of a network
@@ -70,83 +66,41 @@ class GraphNetwork(LayerEncoder):
     keeps = frozenset({"permute"})
 
     @frozen(kw_only=True)
-    class Config:
-        """Options."""
+    class Config(FeatureOptions):
+        """Options of the layers, and of the first codes of nodes and edges."""
 
         width: int = option(32, "D, the width of node codes and edge codes", check=ge(2))
         layers: int = option(4, "number of layers", check=ge(1))
-        frequencies: int = option(64, "number of Fourier frequencies for each weight; 0: none", check=ge(0))
-        scale: float = option(3.0, "standard deviation of the frequencies", check=ge(0))
-        reverse: bool = option(True, "messages also go back along every edge")
-        linear_as_kernel: bool = option(
-            True, "a linear layer is read as a kernel with one position, in the centre"
-        )
-        activations: bool = option(
-            True, "each hidden node has a learned vector for the activation after its layer"
-        )
-        probes: int = option(
-            0, "K, number of learned inputs at which each neuron is evaluated; 0: none", check=ge(0)
-        )
-        size: tuple[int, ...] = option(
-            (),
-            "for probes: height and width of images, or length of texts, where a description does not tell "
-            "it; empty: that of the other networks",
-            converter=as_tuple,
-            check=deep_iterable(ge(1)),
-        )
         dropout: float = option(0.0, "dropout rate after every layer", check=and_(ge(0), le(0.9)))
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
         width = config.width
         self.out = spec.gives(NodeCodes, width)
-        self._graphs = Graphs()
         self._directions: dict[tuple[str, torch.device, torch.dtype], Directions] = {}
-        graphs = self._graphs.known(spec.architectures)
-        self.features = GraphFeatures(
-            graphs,
-            FeatureOptions(
-                node_width=width,
-                edge_width=width,
-                frequencies=config.frequencies,
-                scale=config.scale,
-                reverse=config.reverse,
-                linear_as_kernel=config.linear_as_kernel,
-                activations=config.activations,
-            ),
-        )
-        self.probes = (
-            NodeProbes(spec.architectures, probes=config.probes, width=width, size=config.size)
-            if config.probes
-            else None
-        )
-        mean_log_degree = _mean_log_degree([graph for _, graph in graphs], reverse=config.reverse)
+        self.features = GraphFeatures(spec.architectures, config, width=width, edge_width=width)
+        graphs = [graph for _, graph in self.features.graph.known(spec.architectures)]
+        mean_log_degree = _mean_log_degree(graphs, reverse=config.reverse)
         self.layers = nn.ModuleList(
             PNALayer(width, width, mean_log_degree=mean_log_degree) for _ in range(config.layers)
         )
         self.norms = nn.ModuleList(GraphNorm(width) for _ in range(config.layers - 1))
         self.updates = nn.ModuleList(EdgeUpdate(width, width) for _ in range(config.layers - 1))
         self.dropout = nn.Dropout(config.dropout)
-        self._said = list(self.probes.probed.said) if self.probes is not None else []
 
     def leaves_out(self, architecture: Architecture) -> str | None:
         """Return what is not read of the networks of an architecture, or None."""
-        unseen = self.features.unseen(self._graphs(architecture, torch.zeros(1)))
-        why = None if self.probes is None else self.probes.probed.obstacle(architecture)
-        return unseen if why is None else f"not evaluated at the probes: {why}"
+        return self.features.leaves_out(architecture)
 
     def forward(self, tokens: tuple[Networks, ...]) -> tuple[NodeCodes, ...]:
         """Return the codes of all nodes, for each architecture."""
-        for line in self._said:
-            warnings.warn(f"{self.slot} {self.name!r}: {line}", stacklevel=2)
-        self._said.clear()
+        self.features.say(f"{self.slot} {self.name!r}")
         return tuple(self._encode(networks) for networks in tokens)
 
     def _encode(self, networks: Networks) -> NodeCodes:
-        graph = self._graphs(networks.architecture, networks.weights)
+        graph = self.features.graph(networks.architecture, networks.weights)
         directions = self._directions_of(networks, graph)
-        added = None if self.probes is None else self.probes(networks, graph)
-        nodes = self.features.nodes(networks, graph, added)
+        nodes = self.features.nodes(networks, graph)
         edges = [self.features.edges(networks, d.block, back=d.back) for d in directions.all]
         before: nn.Linear | None = None
         for number, layer in enumerate(self.layers):
@@ -162,14 +116,7 @@ class GraphNetwork(LayerEncoder):
                 nodes = self.dropout(F.silu(self.norms[number](nodes)))
                 edges = update([each[2] for each in found], nodes, directions)
                 before = update.out
-        sizes = [node_set.size for node_set in graph.graph.node_sets]
-        return NodeCodes(
-            architecture=networks.architecture,
-            node_sets=graph.graph.node_sets,
-            codes=nodes.split(sizes, dim=1),
-            outputs=graph.outputs,
-            inputs=graph.inputs,
-        )
+        return NodeCodes.of(networks.architecture, graph, nodes)
 
     def _directions_of(self, networks: Networks, graph: NodeGraph) -> Directions:
         weights = networks.weights

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import final
 
 import numpy as np
 import torch
 from attrs import frozen
-from attrs.validators import and_, deep_iterable, ge, le
+from attrs.validators import and_, ge, le
 from torch import Tensor, nn
 
 from sneframe.architecture import Architecture
 from sneframe.batch import Networks
 from sneframe.config.schema import option
-from sneframe.config.validators import as_tuple
 from sneframe.errors import ArchitecturesRefused, PartError
 from sneframe.nn.graph.blocks import NodeGraph
-from sneframe.nn.graph.graphs import Graphs
 from sneframe.nn.graph.node_codes import NodeCodes
 from sneframe.parts.layer_encoder import LayerEncoder
 from sneframe.parts.part import Spec
 from sneframe_neural_graph.features import FeatureOptions, GraphFeatures
-from sneframe_neural_graph.node_probes import NodeProbes
 from sneframe_neural_graph.relational import RelationalLayer
 
 LARGEST = 1024  #: largest number of nodes: a layer holds several numbers for each pair of nodes
@@ -46,8 +42,8 @@ class GraphTransformer(LayerEncoder):
     keeps = frozenset({"permute"})
 
     @frozen(kw_only=True)
-    class Config:
-        """Options."""
+    class Config(FeatureOptions):
+        """Options of the layers, and of the first codes of nodes and edges."""
 
         width: int = option(32, "D, the width of node codes", check=ge(2))
         edge_width: int = option(16, "width of edge codes", check=ge(1))
@@ -56,24 +52,8 @@ class GraphTransformer(LayerEncoder):
         hidden: int = option(64, "width of the hidden layer for nodes", check=ge(1))
         edge_hidden: int = option(32, "width of the hidden layers for edges", check=ge(1))
         layers: int = option(3, "number of layers", check=ge(1))
-        frequencies: int = option(64, "number of Fourier frequencies for each weight; 0: none", check=ge(0))
-        scale: float = option(3.0, "standard deviation of the frequencies", check=ge(0))
-        reverse: bool = option(False, "an edge also leads back for every edge")
-        linear_as_kernel: bool = option(
-            True, "a linear layer is read as a kernel with one position, in the centre"
-        )
-        activations: bool = option(
-            True, "each hidden node has a learned vector for the activation after its layer"
-        )
-        probes: int = option(
-            0, "K, number of learned inputs at which each neuron is evaluated; 0: none", check=ge(0)
-        )
-        size: tuple[int, ...] = option(
-            (),
-            "for probes: height and width of images, or length of texts, where a description does not tell "
-            "it; empty: that of the other networks",
-            converter=as_tuple,
-            check=deep_iterable(ge(1)),
+        reverse: bool = option(
+            False, "for every edge there is an edge back, and each has the features of both"
         )
         dropout: float = option(0.0, "dropout rate of what every layer adds", check=and_(ge(0), le(0.9)))
 
@@ -85,32 +65,17 @@ class GraphTransformer(LayerEncoder):
                 f"but got attention {config.attention}"
             )
         self.out = spec.gives(NodeCodes, config.width)
-        self._graphs = Graphs()
         self._pairs: dict[tuple[str, torch.device], Pairs] = {}
-        graphs = self._graphs.known(spec.architectures)
+        self.features = GraphFeatures(
+            spec.architectures, config, width=config.width, edge_width=config.edge_width
+        )
+        graphs = self.features.graph.known(spec.architectures)
         for architecture, graph in graphs:
             if graph.size > LARGEST:
                 raise ArchitecturesRefused(
                     f"{self.slot} {self.name!r} takes networks of at most {LARGEST} neurons, inputs and "
                     f"outputs, but {architecture.summary} has {graph.size}"
                 )
-        self.features = GraphFeatures(
-            graphs,
-            FeatureOptions(
-                node_width=config.width,
-                edge_width=config.edge_width,
-                frequencies=config.frequencies,
-                scale=config.scale,
-                reverse=config.reverse,
-                linear_as_kernel=config.linear_as_kernel,
-                activations=config.activations,
-            ),
-        )
-        self.probes = (
-            NodeProbes(spec.architectures, probes=config.probes, width=config.width, size=config.size)
-            if config.probes
-            else None
-        )
         self.layers = nn.ModuleList(
             RelationalLayer(
                 config.width,
@@ -124,40 +89,27 @@ class GraphTransformer(LayerEncoder):
             )
             for number in range(config.layers)
         )
-        self._said = list(self.probes.probed.said) if self.probes is not None else []
 
     def leaves_out(self, architecture: Architecture) -> str | None:
         """Return what is not read of the networks of an architecture, or None."""
-        unseen = self.features.unseen(self._graphs(architecture, torch.zeros(1)))
-        why = None if self.probes is None else self.probes.probed.obstacle(architecture)
-        return unseen if why is None else f"not evaluated at the probes: {why}"
+        return self.features.leaves_out(architecture)
 
     def forward(self, tokens: tuple[Networks, ...]) -> tuple[NodeCodes, ...]:
         """Return the codes of all nodes, for each architecture."""
-        for line in self._said:
-            warnings.warn(f"{self.slot} {self.name!r}: {line}", stacklevel=2)
-        self._said.clear()
+        self.features.say(f"{self.slot} {self.name!r}")
         return tuple(self._encode(networks) for networks in tokens)
 
     def _encode(self, networks: Networks) -> NodeCodes:
-        graph = self._graphs(networks.architecture, networks.weights)
+        graph = self.features.graph(networks.architecture, networks.weights)
         if graph.size > LARGEST:
             raise PartError(
                 f"{self.slot} {self.name!r} takes networks of at most {LARGEST} neurons, inputs and outputs, "
                 f"but {networks.architecture.summary} has {graph.size}"
             )
-        added = None if self.probes is None else self.probes(networks, graph)
-        nodes, edges = self.features.nodes(networks, graph, added), self._edges(networks, graph)
+        nodes, edges = self.features.nodes(networks, graph), self._edges(networks, graph)
         for layer in self.layers:
             nodes, edges = layer(nodes, edges)
-        sizes = [node_set.size for node_set in graph.graph.node_sets]
-        return NodeCodes(
-            architecture=networks.architecture,
-            node_sets=graph.graph.node_sets,
-            codes=nodes.split(sizes, dim=1),
-            outputs=graph.outputs,
-            inputs=graph.inputs,
-        )
+        return NodeCodes.of(networks.architecture, graph, nodes)
 
     def _edges(self, networks: Networks, graph: NodeGraph) -> Tensor:
         """Return the codes of all pairs of nodes, ``(B, V, V, D')``, from node to node."""

@@ -98,12 +98,5 @@ class ScaleLayers(LayerEncoder):
 
     def _encode(self, networks: Networks) -> NodeCodes:
         state = self.network(networks)
-        node_sets = state.graph.graph.node_sets
-        return NodeCodes(
-            architecture=networks.architecture,
-            node_sets=node_sets,
-            codes=state.nodes.split([node_set.size for node_set in node_sets], dim=1),
-            outputs=state.graph.outputs,
-            inputs=state.graph.inputs,
-            scaled=self.config.symmetry == "known",
-        )
+        scaled = self.config.symmetry == "known"
+        return NodeCodes.of(networks.architecture, state.graph, state.nodes, scaled=scaled)

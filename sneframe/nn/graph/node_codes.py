@@ -8,6 +8,7 @@ from attrs import evolve, frozen
 from torch import Tensor
 
 from sneframe.architecture import Architecture
+from sneframe.nn.graph.blocks import NodeGraph
 from sneframe.nn.graph.graph import NodeSet
 from sneframe.symmetry.act import order_of
 
@@ -35,6 +36,20 @@ class NodeCodes:
     outputs: int
     inputs: int | None
     scaled: bool = False
+
+    @classmethod
+    def of(
+        cls, architecture: Architecture, graph: NodeGraph, codes: Tensor, *, scaled: bool = False
+    ) -> NodeCodes:
+        """Return the codes ``(B, V, D)`` of all nodes as those of each node set."""
+        return cls(
+            architecture=architecture,
+            node_sets=graph.graph.node_sets,
+            codes=codes.split([node_set.size for node_set in graph.graph.node_sets], dim=1),
+            outputs=graph.outputs,
+            inputs=graph.inputs,
+            scaled=scaled,
+        )
 
     @property
     def extent(self) -> tuple[int, int]:
