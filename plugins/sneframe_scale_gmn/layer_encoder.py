@@ -41,7 +41,7 @@ class ScaleLayers(LayerEncoder):
     class Config:
         """Options."""
 
-        width: int = option(48, "D, the width of node codes and edge codes", check=ge(2))
+        width: int = option(40, "D, the width of node codes and edge codes", check=ge(2))
         layers: int = option(3, "number of layers", check=ge(1))
         back: bool = option(True, "messages also go back along every edge")
         symmetry: Literal["known", "permutation"] = option(

@@ -50,11 +50,11 @@ def permutation() -> RunConfig:
 
 
 def fair() -> RunConfig:
-    """Return ``scale-gmn/default`` with about 150 000 trainable weights on networks 1 → 32 → 32 → 1."""
+    """Return ``scale-gmn/default`` with about 150 000 trainable weights on sine INRs 1 → 32 → 32 → 1."""
     return evolve(
         default(),
         recipe="scale-gmn/fair",
-        layer_encoder=use(ScaleLayers, width=40),
+        layer_encoder=use(ScaleLayers, width=34),
         train=TrainConfig(epochs=40, batch_size=32, lr=1e-3, weight_decay=1e-2),
     )
 
