@@ -1,8 +1,8 @@
 """Suites that follow the SNE paper, and two more questions.
 
 On sine INRs they compare methods, amounts of training data, ablations of SNE and of ``sne/probe``, and chunk
-sizes. On CNNs they compare methods that predict the accuracy or the hyper-parameters of the training, and
-ablations of ``sne/probe``.
+sizes. On INRs of images they compare methods that classify the image. On CNNs they compare methods that
+predict the accuracy or the hyper-parameters of the training, and ablations of ``sne/probe``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sneframe.hookspecs import hookimpl
 @hookimpl
 def sneframe_suites() -> Sequence[Suite]:
     from sneframe_suites.classifier import ACCURACY, TRAINING
-    from sneframe_suites.inr import DATA_EFFICIENCY, FREQUENCY
+    from sneframe_suites.inr import DATA_EFFICIENCY, FREQUENCY, IMAGES
     from sneframe_suites.probe import ABLATION as PROBE_ABLATION
     from sneframe_suites.probe import CLASSIFIERS
     from sneframe_suites.sne import ABLATION, CHUNK_SIZE
@@ -24,6 +24,7 @@ def sneframe_suites() -> Sequence[Suite]:
     return [
         FREQUENCY,
         DATA_EFFICIENCY,
+        IMAGES,
         ABLATION,
         CHUNK_SIZE,
         PROBE_ABLATION,

@@ -1,8 +1,10 @@
-"""Define two suites that compare methods on sine INRs.
+"""Define suites that compare methods on INRs: two on sine waves, and one on images.
 
 All methods with trainable weights have about the same model size. ``stats/boosting`` and ``stats/ridge`` have
 no trainable weights. ``suites/inr-frequency`` uses all training networks (SNE, table 1).
 ``suites/inr-data-efficiency`` uses fractions of the training networks (SNE, figure 3).
+``suites/inr-images`` classifies the images that INRs represent, as DWSNets (arXiv 2301.12780) and NFN (arXiv
+2302.14040) do.
 """
 
 from __future__ import annotations
@@ -50,4 +52,44 @@ DATA_EFFICIENCY = Suite(
     ],
     seeds=1,
     budget=300,
+)
+
+#: The methods that classify images, and the settings that this needs. A method that is added here gets two
+#: rows: one without augmentation, and one with it.
+CLASSIFIERS = {
+    # The three outputs of an INR of a colour image are no classes, so their order must be seen.
+    "sne/probe-fair": ("layer_encoder.order=given",),
+    "probe/fair": (),
+    "sne/message-fair": (),
+    "sne/fair": (),
+    "dwsnet/fair": (),
+    "nfn/np-fair": (),
+    "nfn/hnp-fair": (),
+    "nfn/nft-fair": (),
+    "deepsets/fair": (),
+    "mlp/fair": (),
+}
+#: Methods that are fitted have no steps in which networks could be augmented.
+FITTED = ("stats/boosting", "stats/ridge")
+PLAIN = "augmentation=[]"
+MOVED = 'augmentation=[{part="augmentation/symmetry",actions=["permute","sign"]}]'
+
+IMAGES = Suite(
+    name="suites/inr-images",
+    title="Class of the image that an INR represents, every method with and without augmentation",
+    rows=[
+        *(
+            Row(label=f"{recipe}{ending}", recipe=recipe, overrides=(*words, setting))
+            for recipe, words in CLASSIFIERS.items()
+            for ending, setting in (("", PLAIN), (" + symmetry", MOVED))
+        ),
+        *(Row(label=recipe, recipe=recipe) for recipe in FITTED),
+    ],
+    zoo=Built(builder="zoos/images", options={"networks": 5391, "views": 3, "seed": 1}),
+    property="label",
+    # The labels are whole numbers, which would be regressed. Of a category, `tau` is the accuracy.
+    overrides=("zoo.task=category", "train.select=tau"),
+    seeds=3,
+    budget=300,
+    metric="accuracy",
 )

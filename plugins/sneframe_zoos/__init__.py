@@ -1,4 +1,4 @@
-"""The plugin of zoo builders: sine INRs, the demo zoo, and image classifiers."""
+"""The plugin of zoo builders: INRs of sine waves and of images, the demo zoo, and image classifiers."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sneframe.zoo.builder import ZooBuilder
 def sneframe_zoos() -> Sequence[ZooBuilder]:
     """Return all zoo builders of this plugin."""
     from sneframe_zoos.classifiers.build import BUILDERS
+    from sneframe_zoos.image_inrs import IMAGES
     from sneframe_zoos.sine import DEMO, SINE
 
-    return [SINE, DEMO, *BUILDERS]
+    return [SINE, DEMO, IMAGES, *BUILDERS]

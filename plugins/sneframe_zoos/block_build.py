@@ -41,6 +41,8 @@ class BlockBuild:
             made.
         train: a picklable function that trains the block with a given number and returns its arrays.
         write: a function that adds the arrays of a block to the zoo.
+        complete: a function that adds to the zoo what belongs to all blocks, such as splits. It is called
+            after all blocks were written.
         name: name of the zoo.
         description: one paragraph about the zoo.
     """
@@ -53,6 +55,7 @@ class BlockBuild:
     check: Callable[[], None] = lambda: None
     train: Callable[[int], Mapping[str, np.ndarray]]
     write: Callable[[ZooWriter, int, Mapping[str, np.ndarray]], None]
+    complete: Callable[[ZooWriter], None] = lambda _: None
     name: str
     description: str
 
@@ -85,4 +88,5 @@ class BlockBuild:
         ) as zoo:
             for block in range(count):
                 self.write(zoo, block, blocks.load(block))
+            self.complete(zoo)
         blocks.remove()

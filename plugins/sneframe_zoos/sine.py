@@ -97,14 +97,15 @@ def train(config: Sine, block: int) -> dict[str, np.ndarray]:
     frequency = np.array([generator.uniform(*FREQUENCIES) for generator in generators])
     start = np.stack([draw_weights(config.widths, generator, siren=config.siren) for generator in generators])
     x = np.linspace(-math.pi, math.pi, config.points)
+    count = len(numbers)
     weights, errors = fit(
         architecture(config.widths),
         torch.from_numpy(start.astype(np.float32)),
-        torch.from_numpy(x.astype(np.float32)),
-        torch.from_numpy(np.sin(np.outer(frequency, x)).astype(np.float32)),
-        steps=config.steps,
+        torch.from_numpy(x.astype(np.float32))[None],
+        torch.from_numpy(np.sin(np.outer(frequency, x)).astype(np.float32))[:, None],
+        steps=torch.full((count,), config.steps),
+        lr=torch.full((count,), config.lr, dtype=torch.float64),
         tolerance=config.tolerance,
-        lr=config.lr,
         weight_decay=config.weight_decay,
     )
     return {"weights": weights.numpy(), "frequency": frequency, "fit_mse": errors.numpy()}

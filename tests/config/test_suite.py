@@ -33,6 +33,7 @@ def test_the_suites_of_the_papers_are_there():
     assert set(SHIPPED) == {
         "suites/inr-frequency",
         "suites/inr-data-efficiency",
+        "suites/inr-images",
         "suites/sne-ablation",
         "suites/sne-chunk-size",
         "suites/probe-ablation",
@@ -64,6 +65,8 @@ def test_the_zoos_of_the_suites_can_be_built():
         config = builder.config(**suite.zoo.options)
         if suite.zoo.builder == "zoos/sine":
             assert (config.networks, config.widths, config.seed) == (3000, (32, 32), 1)
+        elif suite.zoo.builder == "zoos/images":
+            assert (config.networks, config.views, config.data) == (3 * 1797, 3, "digits")
         else:
             assert (config.arch, config.networks, config.data) == ("small-cnn", 1000, "digits")
 

@@ -75,11 +75,11 @@ def draw(ranges: Ranges, generator: np.random.Generator) -> Hyperparameters:
     """Draw the hyper-parameters of one training run."""
     init = str(generator.choice(ranges.inits))
     return Hyperparameters(
-        lr=_log_uniform(ranges.lr, generator),
+        lr=log_uniform(ranges.lr, generator),
         optimiser=str(generator.choice(ranges.optimisers)),
         init=init,
-        init_std=_log_uniform(ranges.init_std, generator) if init in SCALED else math.nan,
-        l2=_log_uniform(ranges.l2, generator),
+        init_std=log_uniform(ranges.init_std, generator) if init in SCALED else math.nan,
+        l2=log_uniform(ranges.l2, generator),
         dropout=float(generator.uniform(0, ranges.dropout)) if generator.random() < 0.5 else 0.0,
         activation=str(generator.choice(ranges.activations)),
         train_fraction=float(generator.choice(ranges.train_fractions)),
@@ -87,5 +87,6 @@ def draw(ranges: Ranges, generator: np.random.Generator) -> Hyperparameters:
     )
 
 
-def _log_uniform(bounds: tuple[float, float], generator: np.random.Generator) -> float:
+def log_uniform(bounds: tuple[float, float], generator: np.random.Generator) -> float:
+    """Draw a number between two positive bounds whose logarithm is uniform."""
     return math.exp(generator.uniform(math.log(bounds[0]), math.log(bounds[1])))

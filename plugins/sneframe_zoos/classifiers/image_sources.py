@@ -7,6 +7,7 @@ import importlib
 import math
 import zipfile
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,7 @@ def read_images(
         raise MachineError(
             f"{data}: cannot read {error.filename or where}: {error.strerror or error}"
         ) from error
+    published = own is not None
     if own is None:
         own = train if train is not None else math.floor(TRAIN_FRACTION * len(images))
         if own >= len(images):
@@ -71,11 +73,31 @@ def read_images(
             )
     labels = np.asarray(labels)
     count = int(labels.max()) + 1 if labels.size and labels.dtype.kind in "iu" else 0
-    whole = ImageSet(name=name or called, images=images, labels=labels, classes=count, train=own)
+    whole = ImageSet(
+        name=name or called, images=images, labels=labels, classes=count, train=own, published=published
+    )
     taken = whole.limited(train, test)
     if grey:
         taken = taken.grey()
     return taken if size is None else taken.resized(size)
+
+
+images_once = cache(read_images)  #: cached, so that each process that trains blocks reads the images once
+
+
+def recorded(data: str, images: ImageSet) -> dict[str, str]:
+    """Return the options ``data``, ``data_name`` and ``data_digest`` as a zoo records them.
+
+    A digest identifies the images. Only the last component of their path is kept, so a build can continue on
+    another machine.
+
+    Args:
+        data: the source of the images, as in :func:`read_images`.
+        images: the images.
+    """
+    kind, colon, where = data.partition(":")
+    name = where.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    return {"data": kind + colon + name, "data_name": images.name, "data_digest": images.digest}
 
 
 #: What a source gives: its name, all images and labels with those for training first, and the number of

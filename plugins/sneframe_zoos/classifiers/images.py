@@ -1,4 +1,4 @@
-"""Labelled images for classifiers, as an :class:`ImageSet`."""
+"""Labelled images that networks are trained on, as an :class:`ImageSet`."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ class ImageSet:
         labels: label of each image, from 0 to ``classes`` - 1, shape ``(n,)``, int64.
         classes: number of classes.
         train: number of training images.
+        published: whether the source of the images says which of them are for testing. Otherwise ``train`` is
+            a choice of sneframe or of the user.
 
     Raises:
         ZooError: a shape or type is wrong, a label is out of range, or there is no image to train or to test
@@ -35,6 +37,7 @@ class ImageSet:
     labels: np.ndarray
     classes: int
     train: int
+    published: bool = False
 
     def __attrs_post_init__(self) -> None:
         images, labels = self.images, self.labels
@@ -81,11 +84,14 @@ class ImageSet:
         hashed.update(self.labels.astype("<i8").tobytes())
         return hashed.hexdigest()[:16]
 
+    def pixels(self) -> Tensor:
+        """Return the values of the pixels, 0 to 255, as a tensor ``(n, channels, H, W)`` of type uint8."""
+        images = torch.from_numpy(self.images)
+        return images[:, None] if images.ndim == 3 else images.movedim(-1, 1)
+
     def tensors(self, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
         """Return images ``(n, channels, H, W)`` in [-1, 1] and labels ``(n,)``."""
-        images = torch.from_numpy(self.images)
-        images = images[:, None] if images.ndim == 3 else images.movedim(-1, 1)
-        return images.to(dtype) / 127.5 - 1, torch.from_numpy(self.labels.astype(np.int64))
+        return self.pixels().to(dtype) / 127.5 - 1, torch.from_numpy(self.labels.astype(np.int64))
 
     def limited(self, train: int | None, test: int | None) -> ImageSet:
         """Return an image set with only the first training images and the first test images of this set.
@@ -119,12 +125,10 @@ class ImageSet:
         """
         if self.shape[1:] == (size, size):
             return self
-        images = torch.from_numpy(self.images)
-        images = images[:, None] if images.ndim == 3 else images.movedim(-1, 1)
         # Resize in pieces, because float images take four times the memory.
         pieces = [
             F.interpolate(piece.float(), (size, size), mode="bilinear", antialias=True).round().clamp(0, 255)
-            for piece in images.split(4096)
+            for piece in self.pixels().split(4096)
         ]
         whole = torch.cat([piece.to(torch.uint8) for piece in pieces])
         resized = whole[:, 0] if self.images.ndim == 3 else whole.movedim(1, -1).contiguous()

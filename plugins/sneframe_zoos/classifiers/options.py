@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from functools import cache
 from typing import Any, ClassVar, Literal
 
 import attrs
@@ -19,7 +18,7 @@ from sneframe_zoos.classifiers import convnet, mlp, transformer
 from sneframe_zoos.classifiers.convnet import ConvNet
 from sneframe_zoos.classifiers.design import ACTIVATIONS, Design
 from sneframe_zoos.classifiers.hyperparameters import INITS, OPTIMISERS, Hyperparameters, Ranges
-from sneframe_zoos.classifiers.image_sources import read_images
+from sneframe_zoos.classifiers.image_sources import images_once, recorded
 from sneframe_zoos.classifiers.images import ImageSet
 from sneframe_zoos.classifiers.mlp import MLPDesign
 from sneframe_zoos.classifiers.transformer import VisionTransformer
@@ -30,7 +29,8 @@ CNNS: dict[str, ConvNet] = {"small-cnn": convnet.SMALL_CNN, "arch1": convnet.ARC
 POSITIVE = and_(gt(0), finite)
 
 
-def _pair(check: Any) -> Any:
+def pair(check: Any) -> Any:
+    """Return a check of an option that is a lower and an upper bound, each of which passes ``check``."""
     return and_(deep_iterable(check), min_len(2), max_len(2), _ascending)
 
 
@@ -82,20 +82,20 @@ class Classifiers(ABC):
     )
     batch_size: int = option(64, "number of images in a training step", check=ge(1))
     epochs: tuple[int, int] = option(
-        (1, 8), "smallest and largest number of epochs, drawn uniformly", check=_pair(ge(0))
+        (1, 8), "smallest and largest number of epochs, drawn uniformly", check=pair(ge(0))
     )
     lr: tuple[float, float] = option(
-        (5e-4, 5e-2), "bounds of the learning rate, drawn log-uniformly", check=_pair(POSITIVE)
+        (5e-4, 5e-2), "bounds of the learning rate, drawn log-uniformly", check=pair(POSITIVE)
     )
     optimisers: tuple[str, ...] = option(OPTIMISERS, "optimisers to draw from", check=_among(OPTIMISERS))
     inits: tuple[str, ...] = option(INITS, "initialisations of the kernels to draw from", check=_among(INITS))
     init_std: tuple[float, float] = option(
         (1e-2, 0.5),
         "bounds of the standard deviation of the inits normal and truncated_normal, drawn log-uniformly",
-        check=_pair(POSITIVE),
+        check=pair(POSITIVE),
     )
     l2: tuple[float, float] = option(
-        (1e-8, 1e-2), "bounds of the L2 penalty on kernels, drawn log-uniformly", check=_pair(POSITIVE)
+        (1e-8, 1e-2), "bounds of the L2 penalty on kernels, drawn log-uniformly", check=pair(POSITIVE)
     )
     dropout: float = option(
         0.5,
@@ -128,7 +128,7 @@ class Classifiers(ABC):
             ZooError: there are no such images, or the content of a file is wrong.
             MachineError: a file cannot be read.
         """
-        return _image_set(
+        return images_once(
             self.data,
             name=self.data_name,
             train=self.train_images,
@@ -138,18 +138,9 @@ class Classifiers(ABC):
         )
 
     def options(self) -> dict[str, Any]:
-        """Return the options as JSON values that determine the zoo.
-
-        A digest identifies the images. Only the last component of their path is kept.
-        """
+        """Return the options as JSON values that determine the zoo."""
         options: dict[str, Any] = json.loads(json.dumps(attrs.asdict(self)))
-        images = self.image_set()
-        kind, colon, where = self.data.partition(":")
-        options["data"] = kind + colon + where.replace("\\", "/").rstrip("/").rpartition("/")[2]
-        return {**options, "data_name": images.name, "data_digest": images.digest}
-
-
-_image_set = cache(read_images)  #: cached, so that each process that trains blocks reads the images once
+        return {**options, **recorded(self.data, self.image_set())}
 
 
 @frozen(kw_only=True)

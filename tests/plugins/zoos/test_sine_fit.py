@@ -7,7 +7,7 @@ from sneframe_zoos.fit import error_and_gradient, fit
 from sneframe_zoos.inr import SineINR, architecture, draw_weights
 
 WIDTHS = (6, 5)
-X = torch.linspace(-torch.pi, torch.pi, 64)
+X = torch.linspace(-torch.pi, torch.pi, 64)[None]
 
 
 def start(networks, dtype=torch.float32, widths=WIDTHS):
@@ -16,11 +16,17 @@ def start(networks, dtype=torch.float32, widths=WIDTHS):
 
 
 def targets(networks, dtype=torch.float32):
-    return torch.sin(torch.linspace(0.5, 9, networks)[:, None] * X).to(dtype)
+    return torch.sin(torch.linspace(0.5, 9, networks)[:, None, None] * X).to(dtype)
 
 
-def module_of(weights, widths=WIDTHS):
-    module = SineINR(widths).to(weights.dtype)
+def alike(networks, *, steps, lr, **options):
+    """Return the options of ``fit`` for networks that have the same steps and learning rate."""
+    rates = torch.full((networks,), lr, dtype=torch.float64)
+    return {"steps": torch.full((networks,), steps), "lr": rates, **options}
+
+
+def module_of(weights, widths=WIDTHS, inputs=1, outputs=1):
+    module = SineINR(widths, inputs, outputs).to(weights.dtype)
     torch.nn.utils.vector_to_parameters(weights, module.parameters())
     return module
 
@@ -30,7 +36,7 @@ def train_alone(weights, target, *, steps, tolerance, lr, weight_decay):
     module = module_of(weights.clone())
     adam = torch.optim.Adam(module.parameters(), lr=lr, weight_decay=weight_decay)
     for step in range(steps + 1):
-        loss = torch.nn.functional.mse_loss(module(X.to(weights.dtype)[:, None])[:, 0], target)
+        loss = torch.nn.functional.mse_loss(module(X.to(weights.dtype).mT).mT, target)
         if loss <= tolerance or step == steps:
             break
         adam.zero_grad()
@@ -46,7 +52,23 @@ def test_error_and_gradient_are_those_of_autograd(widths):
     error, gradient = error_and_gradient(architecture(widths), weights, X.double(), target)
     for k in range(3):
         module = module_of(weights[k], widths)
-        loss = torch.nn.functional.mse_loss(module(X.double()[:, None])[:, 0], target[k])
+        loss = torch.nn.functional.mse_loss(module(X.double().mT).mT, target[k])
+        expected = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(module.parameters()))])
+        torch.testing.assert_close(error[k], loss.detach(), rtol=1e-12, atol=1e-14)
+        torch.testing.assert_close(gradient[k], expected, rtol=1e-10, atol=1e-12)
+
+
+def test_error_and_gradient_of_several_inputs_and_outputs_are_those_of_autograd():
+    """Error and gradient of networks with two inputs and three outputs equal those of autograd."""
+    generator = torch.Generator().manual_seed(0)
+    described = architecture(WIDTHS, inputs=2, outputs=3)
+    weights = torch.randn(3, described.num_weights, generator=generator, dtype=torch.float64) / 10
+    points = torch.rand(2, 40, generator=generator, dtype=torch.float64)
+    target = torch.rand(3, 3, 40, generator=generator, dtype=torch.float64)
+    error, gradient = error_and_gradient(described, weights, points, target)
+    for k in range(3):
+        module = module_of(weights[k], inputs=2, outputs=3)
+        loss = torch.nn.functional.mse_loss(module(points.mT).mT, target[k])
         expected = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(module.parameters()))])
         torch.testing.assert_close(error[k], loss.detach(), rtol=1e-12, atol=1e-14)
         torch.testing.assert_close(gradient[k], expected, rtol=1e-10, atol=1e-12)
@@ -60,7 +82,7 @@ def test_networks_trained_together_are_those_trained_alone():
     ended = {step for _, _, step in alone}
     assert 60 in ended
     assert len(ended) > 1  # some networks reach the tolerance, others run all steps
-    fitted, errors = fit(architecture(WIDTHS), weights, X.double(), target, **options)
+    fitted, errors = fit(architecture(WIDTHS), weights, X.double(), target, **alike(4, **options))
     torch.testing.assert_close(fitted, torch.stack([w for w, _, _ in alone]), rtol=1e-9, atol=1e-11)
     torch.testing.assert_close(errors, torch.stack([e for _, e, _ in alone]), rtol=1e-9, atol=1e-11)
 
@@ -68,9 +90,7 @@ def test_networks_trained_together_are_those_trained_alone():
 def test_a_network_within_the_tolerance_is_unchanged():
     """A network that starts within the tolerance keeps its weights."""
     weights = start(2)
-    fitted, _ = fit(
-        architecture(WIDTHS), weights, X, targets(2), steps=5, tolerance=1e9, lr=1.0, weight_decay=0.0
-    )
+    fitted, _ = fit(architecture(WIDTHS), weights, X, targets(2), **alike(2, steps=5, lr=1.0, tolerance=1e9))
     assert torch.equal(fitted, weights)
 
 
@@ -78,9 +98,7 @@ def test_a_diverged_network_does_not_affect_others():
     """A network with NaN does not change the training of the others."""
     weights = start(2)
     weights[0, 0] = float("nan")
-    fitted, errors = fit(
-        architecture(WIDTHS), weights, X, targets(2), steps=5, tolerance=0.0, lr=1e-3, weight_decay=0.0
-    )
+    fitted, errors = fit(architecture(WIDTHS), weights, X, targets(2), **alike(2, steps=5, lr=1e-3))
     assert torch.isnan(errors[0])
     assert torch.isfinite(fitted[1]).all()
     assert torch.isfinite(errors[1])

@@ -271,11 +271,11 @@ def test_an_impossible_config_is_refused(options, message):
 
 
 def test_all_builders_are_registered():
-    """The plugin registers five builders."""
+    """The plugin registers six builders."""
     import sneframe_zoos
 
     names = [builder.name for builder in sneframe_zoos.sneframe_zoos()]
-    assert names == ["zoos/sine", "zoos/demo", "zoos/cnn", "zoos/mlp", "zoos/transformer"]
+    assert names == ["zoos/sine", "zoos/demo", "zoos/images", "zoos/cnn", "zoos/mlp", "zoos/transformer"]
 
 
 def test_the_demo_zoo_is_a_sine_zoo(tmp_path, monkeypatch):
