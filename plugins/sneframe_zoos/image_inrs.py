@@ -82,7 +82,7 @@ class ImageINRs:
         (30, 100), "smallest and largest number of Adam steps, drawn uniformly", check=pair(ge(1))
     )
     lr: tuple[float, float] = option(
-        (5e-4, 5e-3), "bounds of Adam's learning rate, drawn log-uniformly", check=pair(POSITIVE)
+        (5e-4, 2e-3), "bounds of Adam's learning rate, drawn log-uniformly", check=pair(POSITIVE)
     )
 
     def image_set(self) -> ImageSet:
