@@ -38,11 +38,11 @@ from sneframe_zoos.inr import architecture, draw_siren, draw_weights
 
 NAME = "zoos/images"
 BLOCK = 64  #: networks in a block; fixed, so that a resumed build computes the same weights
-STACK = 16  #: the most networks that are trained together; more of them do not fit into the processor's cache
+STACK = 16  #: the most networks that are fitted together; more of them are hardly faster
 COORDINATES = 2  #: row and column
 LEAST_LOSS = 1e-12  #: smaller losses count as this one, so that the PSNR is finite
 PUBLISHED = "published"  #: name of the split that a source with test images gives
-VALIDATION = 12  #: of the images for training, each of this number is for validation
+VALIDATION = 12  #: one of so many images for training is for validation
 
 
 @frozen(kw_only=True)
