@@ -17,8 +17,8 @@ from sneframe_zoos import image_inrs
 from sneframe_zoos.fit import error_and_gradient
 from sneframe_zoos.image_inrs import (
     COORDINATES,
-    Drawn,
     ImageINRs,
+    UnfittedINR,
     draw,
     images_of,
     pixel_coordinates,
@@ -33,7 +33,7 @@ from torch.nn import functional as F
 from sneframe.freed_memory import keep_freed_memory
 
 
-def one_by_one(config: ImageINRs, drawn: list[Drawn]) -> list[float]:
+def one_by_one(config: ImageINRs, drawn: list[UnfittedINR]) -> list[float]:
     """Fit the INRs with ``torch.nn`` and ``torch.optim.Adam``, and return their losses."""
     images = config.image_set()
     channels, height, width = images.shape
@@ -52,7 +52,7 @@ def one_by_one(config: ImageINRs, drawn: list[Drawn]) -> list[float]:
     return losses
 
 
-def gradients_by_vmap(config: ImageINRs, drawn: list[Drawn]) -> Callable[[], object]:
+def gradients_by_vmap(config: ImageINRs, drawn: list[UnfittedINR]) -> Callable[[], object]:
     """Return a function that computes the gradients of all INRs by ``vmap`` of autograd."""
     images = config.image_set()
     module = SineINR(config.widths, COORDINATES, images.shape[0])
@@ -70,7 +70,7 @@ def gradients_by_vmap(config: ImageINRs, drawn: list[Drawn]) -> Callable[[], obj
     return lambda: gradient(stacked, targets)
 
 
-def gradients_by_hand(config: ImageINRs, drawn: list[Drawn]) -> Callable[[], object]:
+def gradients_by_hand(config: ImageINRs, drawn: list[UnfittedINR]) -> Callable[[], object]:
     """Return a function that computes the gradients of all INRs as a zoo is built."""
     images = config.image_set()
     described = image_inrs.described_inr(config.widths, images.shape[0])

@@ -101,8 +101,8 @@ class ImageINRs:
 
 
 @frozen(kw_only=True, eq=False)
-class Drawn:
-    """What is drawn for a network.
+class UnfittedINR:
+    """An INR before it is fitted: everything that is drawn for it.
 
     Args:
         image: index of the image in the image set.
@@ -130,12 +130,12 @@ def images_of(config: ImageINRs, numbers: range) -> np.ndarray:
     return np.asarray(order[np.array(numbers) // config.views])
 
 
-def draw(config: ImageINRs, image: int, view: int) -> Drawn:
+def draw(config: ImageINRs, image: int, view: int) -> UnfittedINR:
     """Draw the learning rate, the number of steps and the initial weights of one view of an image."""
     key = np.array([config.seed, view << 32 | image], dtype=np.uint64)
     generator = np.random.Generator(np.random.Philox(key=key))
     initial = draw_siren if config.init == "siren" else draw_weights
-    return Drawn(
+    return UnfittedINR(
         image=image,
         view=view,
         lr=log_uniform(config.lr, generator),
@@ -144,7 +144,7 @@ def draw(config: ImageINRs, image: int, view: int) -> Drawn:
     )
 
 
-def drawn_block(config: ImageINRs, block: int) -> list[Drawn]:
+def drawn_block(config: ImageINRs, block: int) -> list[UnfittedINR]:
     """Draw all networks of a block, in the order of their numbers."""
     numbers = numbers_of_block(config.networks, BLOCK, block)
     views = (number % config.views for number in numbers)
