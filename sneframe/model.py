@@ -101,8 +101,11 @@ class Model(nn.Module):
         self._compared = False  # whether the result of the head was compared with what the head declares
 
     def forward(self, batch: Batch) -> Output:
-        """Return embeddings ``(B, E)`` and raw values ``(B, T)``."""
+        """Return embeddings ``(B, E)`` and raw values ``(B, T)``, which are NaN before the head is fitted."""
         embedding = self.encoder(batch)
+        if not self.head.ready:  # it will be fitted to the embeddings of the trained encoder
+            value = embedding.new_full((len(batch), self.head.out.values), torch.nan)
+            return Output(embedding=embedding, value=value)
         with Blamed(self.head):
             value = self.head(embedding)
         if not self._compared:
@@ -138,7 +141,8 @@ def build_model(config: RunConfig, architectures: Sequence[Architecture], values
 
     Raises:
         PartError: the parts do not fit each other, or cannot take these architectures. It is also an error
-            if a fitted head follows an encoder that has weights to train.
+            if a fitted head follows an encoder that has weights to train, unless an invariance loss alone
+            trains them.
         PluginError: a part fails unexpectedly.
     """
     spec = Spec(carrier=Batch, width=1, architectures=tuple(architectures), values=values)
@@ -147,7 +151,7 @@ def build_model(config: RunConfig, architectures: Sequence[Architecture], values
     except ArchitecturesRefused as error:
         raise _with_choices(error, architectures) from error
     encoder = Encoder(*chain)
-    check_head(head, encoder)
+    check_head(head, encoder, self_supervised=config.self_supervised)
     return Model(encoder, head)
 
 
@@ -178,47 +182,69 @@ def _with_choices(error: ArchitecturesRefused, architectures: Sequence[Architect
     return ArchitecturesRefused(f"{error}; recipes that take this zoo: {names}")
 
 
-def check_head(head: Head, encoder: nn.Module) -> None:
-    """Check that no fitted head follows an encoder that has weights to train.
+def check_head(head: Head, encoder: nn.Module, *, self_supervised: bool = False) -> None:
+    """Check that no fitted head follows an encoder that only the gradient of the head could train.
 
     Args:
         head: head of the model.
         encoder: the parts in front of the head.
+        self_supervised: whether the invariance loss alone trains the encoder.
 
     Raises:
         PartError: the encoder has weights to train, and the head is fitted.
     """
-    trained = [
-        part
-        for part in encoder.modules()
-        if isinstance(part, Part) and any(p.requires_grad for p in part.parameters())
-    ]
-    if trained and not head.trained:
+    trained = _trainable(encoder)
+    if trained and not head.trained and not self_supervised:
         named = " and ".join(f"{part.slot} {part.name!r}" for part in trained)
         raise PartError(
             f"head {head.name!r} is fitted to finished embeddings and gives no gradient, so {named} cannot "
             f"be trained in front of it; choose a head that is trained, "
-            f"or parts in front of it that have nothing to train; `sneframe plugins --load` lists the parts"
+            f"or parts in front of it that have nothing to train, or an invariance loss with "
+            f"train.task_weight = 0; `sneframe plugins --load` lists the parts"
         )
+
+
+def _trainable(encoder: nn.Module) -> list[Part]:
+    """Return the parts that have weights to train."""
+    parts = (part for part in encoder.modules() if isinstance(part, Part))
+    return [part for part in parts if any(weight.requires_grad for weight in part.parameters())]
 
 
 def build_invariance(config: RunConfig, model: Model) -> InvarianceLoss | None:
     """Build the invariance loss, or return None if the configuration has none.
 
     Raises:
-        PartError: the loss cannot be built, or the head is fitted, so that no loss is used.
+        PartError: the loss cannot be built. If the head is fitted, it is also an error if the loss is not
+            the only one, needs the values of the head, or has nothing to train in front of the head.
     """
     if config.invariance is None:
         return None
     if not model.head.trained:
-        raise PartError(
-            f"invariance {config.invariance.part.name!r} is a loss to train with, "
-            f"and head {config.head.part.name!r} is fitted; "
-            f"choose a head that is trained (`sneframe plugins --load` lists the heads), "
-            f"or invariance.part = 'none'"
-        )
+        _check_loss_alone(config, config.invariance, model)
     loss: InvarianceLoss = _build(config.invariance, model.encoder.aggregator.out)
     return loss
+
+
+def _check_loss_alone(config: RunConfig, choice: Choice, model: Model) -> None:
+    """Check that an invariance loss can train an encoder whose head is fitted after the training."""
+    part, head = choice.part, config.head.part.name
+    assert issubclass(part, InvarianceLoss)
+    if not _trainable(model.encoder) or not config.self_supervised:
+        raise PartError(
+            f"invariance {part.name!r} is a loss to train with, and head {head!r} is fitted; "
+            f"choose a head that is trained (`sneframe plugins --load` lists the heads), "
+            f"an encoder that is trained with train.task_weight = 0, or invariance.part = 'none'"
+        )
+    if part.reads == "values":
+        raise PartError(
+            f"invariance {part.name!r} compares values of the head, and head {head!r} is fitted after the "
+            f"training; choose a loss that compares embeddings, or a head that is trained"
+        )
+    if config.train.invariance_every is not None:
+        raise PartError(
+            f"train.invariance_every measures values of the head during the training, and head {head!r} is "
+            f"fitted after it; set train.invariance_every = 'none'"
+        )
 
 
 def build_augmentations(config: RunConfig, model: Model) -> list[Augmentation]:
@@ -228,7 +254,7 @@ def build_augmentations(config: RunConfig, model: Model) -> list[Augmentation]:
         PartError: an augmentation cannot be built, or the head is fitted, so that there are no training
             steps.
     """
-    if config.augmentation and not model.head.trained:
+    if config.augmentation and not model.head.trained and not config.self_supervised:
         raise PartError(
             f"augmentation {config.augmentation[0].part.name!r} changes the networks of training steps, "
             f"and head {config.head.part.name!r} is fitted; choose a head that is trained "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import final
 
 import torch
@@ -12,8 +11,9 @@ from torch import Tensor
 
 from sneframe.batch import Batch, Networks
 from sneframe.config.schema import option
+from sneframe.nn.perturb import each_network, erased
 from sneframe.parts.augmentation import Augmentation
-from sneframe.rng import Draw, counted, normal, streams, uniform
+from sneframe.rng import Draw, counted, normal, uniform
 
 
 @final
@@ -44,7 +44,7 @@ class Noise(Augmentation):
             noise = normal(stream, weights.shape[1]).to(weights.dtype)
             return weights + self.config.std * _root_mean_squares(networks) * noise
 
-        return _each(batch, draw, noisy), target
+        return each_network(batch, draw, noisy), target
 
 
 @final
@@ -70,7 +70,7 @@ class Dropout(Augmentation):
             kept = uniform(counted(stream, networks.weights.shape[1])) >= self.config.probability
             return networks.weights * kept
 
-        return _each(batch, draw, thinned), target
+        return each_network(batch, draw, thinned), target
 
 
 @final
@@ -108,27 +108,16 @@ class Erasing(Augmentation):
         """Return the batch with a range of weights set to 0 in some networks, and ``target`` unchanged."""
         config = self.config
 
-        def erased(networks: Networks, stream: Tensor) -> Tensor:
-            count = networks.weights.shape[1]
-            chance, fraction, start = uniform(counted(stream, 3)).unbind(1)
-            length = (config.shortest + fraction * (config.longest - config.shortest)) * count
-            length = torch.where(chance < config.probability, length.round(), torch.zeros_like(length))
-            first = (start * (count - length + 1)).floor()
-            index = torch.arange(count, device=networks.weights.device) - first.unsqueeze(1)
-            return networks.weights * ((index < 0) | (index >= length.unsqueeze(1)))
+        def changed(networks: Networks, stream: Tensor) -> Tensor:
+            return erased(
+                networks.weights,
+                stream,
+                probability=config.probability,
+                shortest=config.shortest,
+                longest=config.longest,
+            )
 
-        return _each(batch, draw, erased), target
-
-
-def _each(batch: Batch, draw: Draw, change: Callable[[Networks, Tensor], Tensor]) -> Batch:
-    """Return the batch with each architecture's weights replaced by ``change(networks, streams (B, 1))``.
-
-    Each network has its own stream, from which ``change`` draws random numbers. The random numbers depend
-    only on the seed, the step and the network id.
-    """
-    ids = batch.rows(torch.from_numpy(batch.ids).to(batch.device, non_blocking=True))
-    pairs = zip(batch.networks, ids, strict=True)
-    return batch.replace(change(n, streams(i, seed=draw.seed, step=draw.step)) for n, i in pairs)
+        return each_network(batch, draw, changed), target
 
 
 def _root_mean_squares(networks: Networks) -> Tensor:

@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import final
 
 import torch
-import torch.nn.functional as F
 from attrs import frozen
 from attrs.validators import ge, gt
 from torch import Tensor, nn
 
 from sneframe.batch import Batch
 from sneframe.config.schema import option
+from sneframe.nn.nt_xent import nt_xent
 from sneframe.parts.carriers import Embedding
 from sneframe.parts.invariance import InvarianceLoss, LossTerm, Output
 from sneframe.parts.part import Spec
@@ -58,6 +58,7 @@ class EmbeddingDistance(InvarianceLoss):
 
     name = "invariance/embedding"
     takes = (Embedding,)
+    reads = "embeddings"
 
     @frozen(kw_only=True)
     class Config(Branches):
@@ -90,6 +91,7 @@ class Contrastive(InvarianceLoss):
 
     name = "invariance/contrastive"
     takes = (Embedding,)
+    reads = "embeddings"
 
     @frozen(kw_only=True)
     class Config(Branches):
@@ -118,25 +120,6 @@ class Contrastive(InvarianceLoss):
         return LossTerm(
             total=torch.as_tensor(total) * factor / self.config.copies, count=self.config.count(draw)
         )
-
-
-def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
-    """Return NT-Xent summed over n pairs of vectors.
-
-    The loss of one of the 2n vectors is −log of a softmax over the cosine similarities between this vector
-    and all others, evaluated at the vector's partner. The loss of a pair is half the sum of the losses of its
-    two vectors.
-
-    Args:
-        first: ``(n, D)``, one vector of each pair.
-        second: ``(n, D)``, the other vector.
-        temperature: the number by which the similarities are divided.
-    """
-    both = F.normalize(torch.cat([first, second]).float(), dim=1)
-    similarity = both @ both.T / temperature
-    own = torch.eye(len(both), dtype=torch.bool, device=both.device)
-    partner = torch.arange(len(both), device=both.device).roll(len(first))
-    return F.cross_entropy(similarity.masked_fill(own, float("-inf")), partner, reduction="sum") / 2
 
 
 def _distance(

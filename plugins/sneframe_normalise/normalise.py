@@ -51,6 +51,10 @@ class NoNormalise(Normalise):
         """Return the batch itself."""
         return batch
 
+    def undo(self, batch: Batch) -> Batch:
+        """Return the batch itself."""
+        return batch
+
     def rescale(
         self,
         architecture: Architecture,  # noqa: ARG002  # an argument of the protocol
@@ -112,6 +116,10 @@ class FanIn(Normalise):
     def forward(self, batch: Batch) -> Batch:
         """Return the batch with rescaled weights."""
         return batch.replace(cut(networks.weights * self._factors(networks)) for networks in batch.networks)
+
+    def undo(self, batch: Batch) -> Batch:
+        """Return the networks whose rescaled weights a batch holds."""
+        return batch.replace(networks.weights / self._factors(networks) for networks in batch.networks)
 
     def rescale(self, architecture: Architecture, parameter: int, weights: Tensor) -> Tensor:
         """Return the weights of one parameter, rescaled."""
@@ -203,7 +211,17 @@ class PerParameter(Normalise):
         """Return the batch with standardised weights."""
         return batch.replace(self._standardise(networks) for networks in batch.networks)
 
+    def undo(self, batch: Batch) -> Batch:
+        """Return the networks whose standardised weights a batch holds."""
+        constants = [(networks.weights, *self._constants(networks)) for networks in batch.networks]
+        return batch.replace(weights * std + mean for weights, mean, std in constants)
+
     def _standardise(self, networks: Networks) -> Tensor:
+        mean, std = self._constants(networks)
+        return cut((networks.weights - mean) / std)
+
+    def _constants(self, networks: Networks) -> tuple[Tensor, Tensor]:
+        """Return the mean and the standard deviation of each weight, ``(P,)``."""
         architecture, device = networks.architecture, networks.weights.device
         if (architecture.id, device) not in self._sizes:
             self._sizes[architecture.id, device] = torch.tensor([p.size for p in architecture.parameters]).to(
@@ -216,7 +234,7 @@ class PerParameter(Normalise):
             )
             for constant in (self.mean, self.std)
         )
-        return cut((networks.weights - mean) / std)
+        return mean, std
 
     def _start(self, architecture: Architecture) -> int:
         if (key := layout(architecture).id) not in self.starts:

@@ -193,7 +193,9 @@ class TrainConfig:
         check=and_(ge(0), lt(1)),
     )
     task_weight: float = option(
-        1.0, "weight of the task loss; 0 trains on the invariance loss alone", check=ge(0)
+        1.0,
+        "weight of the task loss; 0 trains on the invariance loss alone, which then picks the best epoch",
+        check=ge(0),
     )
     select: str = option(
         "mse",
@@ -243,6 +245,11 @@ class RunConfig:
         """All parts with their options, in the order of the keys of this class."""
         slots: list[Choice | None] = [getattr(self, slot) for slot in SLOTS]
         return (*(choice for choice in slots if choice is not None), *self.augmentation)
+
+    @property
+    def self_supervised(self) -> bool:
+        """Whether the run trains on the invariance loss alone, and so reads no property in the training."""
+        return self.invariance is not None and self.train.task_weight == 0
 
 
 #: The keys that name one part each. The key ``augmentation`` names any number of parts.

@@ -26,8 +26,14 @@ class Head(Part):
     slot = "head"
     takes = (Embedding,)
 
-    #: Whether gradients train the head. If not, no part in front of the head can be trained either.
+    #: Whether gradients train the head. If not, only a loss that does not read the values of the head can
+    #: train the parts in front of it.
     trained: ClassVar[bool] = True
+
+    @property
+    def ready(self) -> bool:
+        """Whether the head can predict. A fitted head can predict after it was fitted."""
+        return True
 
     @abstractmethod
     def forward(self, embedding: Tensor) -> Tensor:
@@ -60,6 +66,11 @@ class FittedHead(Head):
         self.values = spec.values
         self.register_buffer("embeddings", None)
         self.register_buffer("targets", None)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the head was fitted."""
+        return self.embeddings is not None
 
     @abstractmethod
     def fit(self, embeddings: Tensor, targets: Tensor) -> None:

@@ -6,6 +6,7 @@ An invariance loss penalises a model whose output changes when the neurons of a 
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import ClassVar, Literal
 
 from attrs import frozen
 from torch import Tensor, nn
@@ -21,7 +22,8 @@ class Output:
 
     Args:
         embedding: the embeddings ``(B, E)``.
-        value: the raw values ``(B, T)`` of the head, in standardised units and before any sigmoid.
+        value: the raw values ``(B, T)`` of the head, in standardised units and before any sigmoid. They are
+            NaN if the head is fitted after the training, and the training is not finished.
     """
 
     embedding: Tensor
@@ -42,11 +44,15 @@ class LossTerm:
 class InvarianceLoss(Part):
     """Compares the outputs of a model for a batch with its outputs for a moved copy of the batch.
 
-    The loss may have trainable weights of its own (a projection, a decoder). Group elements are applied to
-    raw weights, before normalisation.
+    The loss may have trainable weights of its own (a projection, a decoder). They are saved with the model.
+    Group elements are applied to raw weights, before normalisation.
     """
 
     slot = "invariance"
+    #: What the loss reads of the argument ``output`` and of further outputs of the model: the values of the
+    #: head, only the embeddings, or nothing, so that it computes all it needs from the networks. A loss that
+    #: does not read values can train an encoder whose head is fitted afterwards.
+    reads: ClassVar[Literal["values", "embeddings", "nothing"]] = "values"
 
     @abstractmethod
     def weight(self, progress: float) -> float:
@@ -63,6 +69,7 @@ class InvarianceLoss(Part):
         Args:
             model: the model, from a :class:`Batch` to an :class:`Output`.
             batch: the networks, with raw weights.
-            output: the output of the model for ``batch``, which is already computed.
+            output: the output of the model for ``batch``, which is already computed. If the head is fitted,
+                and the loss reads nothing of the output, the output is NaN.
             draw: source of random numbers for this step.
         """

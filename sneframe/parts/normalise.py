@@ -108,6 +108,14 @@ class Normalise(Part):
             PartError: the part has no constants for an architecture of the batch.
         """
 
+    def undo(self, batch: Batch) -> Batch:  # noqa: ARG002  # for parts that can
+        """Return the networks whose rescaled weights a batch holds, such as those that a decoder returned.
+
+        Raises:
+            PartError: the part cannot undo its rescaling, or has no constants for an architecture.
+        """
+        raise PartError(f"normalise {self.name!r} cannot undo its rescaling")
+
 
 class _Counted:
     """Passes on batches and counts their networks.

@@ -130,7 +130,8 @@ def curves(
 ) -> Markup:
     """Draw training loss, validation error and e_g over the epochs, in one panel each.
 
-    There is no panel for e_g if it was not measured.
+    There is no panel for what was not measured. If the head was fitted after the training, the invariance
+    loss of the training networks and of the validation networks is drawn instead of the first two.
 
     Args:
         history: the epochs.
@@ -140,16 +141,19 @@ def curves(
         baseline: the validation error of the mean predictor, drawn as a line.
     """
     validation = f"validation {error}"
-    lines = {
+    lines: dict[str, list[tuple[int, float | None]]] = {
         "training task loss": [(epoch.epoch, epoch.train.task) for epoch in history],
+        "training loss": [(epoch.epoch, epoch.train.loss) for epoch in history if epoch.val.mse is None],
         validation: [(epoch.epoch, epoch.val.mse) for epoch in history],
-        "e_g": [(epoch.epoch, epoch.val.e_g) for epoch in history if epoch.val.e_g is not None],
+        "validation loss": [(epoch.epoch, epoch.val.loss) for epoch in history],
+        "e_g": [(epoch.epoch, epoch.val.e_g) for epoch in history],
     }
-    lines = {name: values for name, values in lines.items() if values}
+    known = {name: [(at, y) for at, y in points if y is not None] for name, points in lines.items()}
+    drawn = {name: points for name, points in known.items() if points}
     with style():
         figure = Figure(figsize=SIZE, layout="constrained")
-        panels = figure.subplots(len(lines), sharex=True, squeeze=False)[:, 0]
-        for axes, (name, values) in zip(panels, lines.items(), strict=True):
+        panels = figure.subplots(len(drawn), sharex=True, squeeze=False)[:, 0]
+        for axes, (name, values) in zip(panels, drawn.items(), strict=True):
             epochs, heights = zip(*values, strict=True)
             axes.plot(epochs, heights, color=BLUE, marker="o" if len(epochs) <= 40 else None, markersize=2.5)
             if name == validation and baseline is not None:

@@ -275,12 +275,26 @@ def _curves(run: RunFolder) -> Markup | None:
         return None
     first, last = run.history[0], run.history[-1]
     error, baseline = _error(run.metrics), run.metrics.baseline.val.mse
+    best = run.metrics.best_epoch or None
+    if first.val.mse is None:  # the head was fitted after the training
+        alt = (
+            f"Over {len(run.history)} epochs the training loss goes "
+            f"{_from(first.train.loss, last.train.loss)}, the validation loss "
+            f"{_from(first.val.loss, last.val.loss)}"
+        )
+        return figures.curves(run.history, error, best, alt)
     alt = (
-        f"Over {len(run.history)} epochs the training task loss goes from {number(first.train.task)} to "
-        f"{number(last.train.task)}, the validation {error} from {number(first.val.mse)} to "
-        f"{number(last.val.mse)}; that of the mean predictor is {number(baseline)}"
+        f"Over {len(run.history)} epochs the training task loss goes "
+        f"{_from(first.train.task, last.train.task)}, the validation {error} "
+        f"{_from(first.val.mse, last.val.mse)}; that of the mean predictor is {number(baseline)}"
     )
-    return figures.curves(run.history, error, run.metrics.best_epoch or None, alt, baseline=baseline)
+    return figures.curves(run.history, error, best, alt, baseline=baseline)
+
+
+def _from(first: float | None, last: float | None) -> str:
+    assert first is not None
+    assert last is not None
+    return f"from {number(first)} to {number(last)}"
 
 
 def _map(run: RunFolder) -> dict[str, Any]:

@@ -22,12 +22,12 @@ class Losses:
 
     Args:
         loss: the total loss, which is minimised.
-        task: the task loss, before it is weighted.
+        task: the task loss, before it is weighted; None if the head is fitted after the training.
         invariance: the invariance loss, before it is weighted; None if the run has no invariance loss.
     """
 
     loss: float
-    task: float
+    task: float | None
     invariance: float | None
 
 
@@ -36,27 +36,34 @@ class EpochScores:
     """Scores of the validation networks after one epoch.
 
     Args:
-        mse: mean squared error, in squared units of the property; the Brier score for a category.
+        mse: mean squared error, in squared units of the property; the Brier score for a category; None if
+            the head is fitted after the training.
         r2: 1 − mse / variance; None for a category, or if it is undefined.
         tau: Kendall's τ-b; None for a category, or if it is undefined.
         accuracy: fraction of the networks whose class is predicted correctly; None for a number.
         e_g: change of the output under permuted neurons, as in
             :class:`~sneframe.run_folder.measured.Invariance`; None if it was not measured.
         e_noise: change of the output under noise of the same size; None if it was not measured.
+        loss: the invariance loss, before it is weighted; None if the run does not train on it alone.
     """
 
-    mse: float
+    mse: float | None = None
     r2: float | None = None
     tau: float | None = None
     accuracy: float | None = None
     e_g: float | None = None
     e_noise: float | None = None
+    loss: float | None = None
 
     @classmethod
-    def of(cls, scores: Scores, invariance: Invariance | None = None) -> EpochScores:
+    def of(
+        cls, scores: Scores | None, invariance: Invariance | None = None, loss: float | None = None
+    ) -> EpochScores:
         """Select those of the scores and invariance errors that ``history.jsonl`` records."""
         moved = {} if invariance is None else attrs.asdict(invariance)
-        return cls(mse=scores.mse, r2=scores.r2, tau=scores.tau, accuracy=scores.accuracy, **moved)
+        if scores is None:
+            return cls(loss=loss, **moved)
+        return cls(mse=scores.mse, r2=scores.r2, tau=scores.tau, accuracy=scores.accuracy, loss=loss, **moved)
 
 
 @frozen(kw_only=True)
@@ -111,11 +118,13 @@ def read_history(path: Path, expected: int) -> tuple[Epoch, ...]:
 def _plain_scores(scores: EpochScores) -> dict[str, Any]:
     """Return the scores to write, as a dict.
 
-    R² and τ are left out for a category, and the accuracy is left out for a number. e_g and e_noise are left
-    out if they were not measured.
+    R² and τ are left out for a category, and the accuracy is left out for a number. All of them are left out
+    if the head is fitted after the training. e_g, e_noise and the loss are left out if they were not
+    measured.
     """
-    left_out = {"r2", "tau"} if scores.accuracy is not None else {"accuracy"}
-    left_out |= {name for name in ("e_g", "e_noise") if getattr(scores, name) is None}
+    left_out = {"r2", "tau"} if scores.accuracy is not None or scores.mse is None else set()
+    left_out |= {"accuracy"} if scores.accuracy is None else set()
+    left_out |= {name for name in ("mse", "e_g", "e_noise", "loss") if getattr(scores, name) is None}
     return {name: value for name, value in attrs.asdict(scores).items() if name not in left_out}
 
 

@@ -190,7 +190,7 @@ def _build(config: RunConfig, batch: Batch) -> tuple[Chain, Failure | None]:
         try:
             part: Part = next(left)
             if isinstance(part, Head):
-                check_head(part, nn.ModuleList(parts))
+                check_head(part, nn.ModuleList(parts), self_supervised=config.self_supervised)
             part.double().eval()
             law = "fitted"
             if isinstance(part, Normalise):

@@ -26,11 +26,11 @@ from sneframe.run_folder import checkpoint, tensor_files
 from sneframe.run_folder.create import how_to_continue
 from sneframe.run_folder.history import Epoch, EpochScores, Losses, write_history
 from sneframe.run_folder.json_files import CONVERTER, structured
-from sneframe.train import evaluate
 from sneframe.train.clock import Clock
 from sneframe.train.data import Data
 from sneframe.train.objective import Objective
 from sneframe.train.sampler import after, smallest_batch, step_seed, steps_per_epoch
+from sneframe.train.validation import validate
 from sneframe.train.weight_average import WeightAverage
 
 
@@ -84,7 +84,7 @@ class Loop:
         config: configuration of the run.
         clock: counts the seconds of training.
         sums: ``(3,)`` loss, task loss and invariance loss of this process, summed over the epoch so far.
-        average: the average of the weights, with which the model is validated and saved.
+        average: the average of the weights, with which model and loss are validated and saved.
     """
 
     objective: Objective
@@ -149,7 +149,7 @@ def fit(
         )
     optimiser = AdamW(trainable, lr=config.train.lr, weight_decay=config.train.weight_decay, fused=True)
     sums = torch.zeros(3, device=accelerator.device)
-    average = WeightAverage(objective.model, config.train.ema_decay)
+    average = WeightAverage(objective, config.train.ema_decay)
     last = folder / "last.safetensors"
     training = _load(last, objective, optimiser, sums, average) if resume and last.exists() else Training()
     stepper, optimiser = accelerator.prepare(objective, optimiser)
@@ -192,7 +192,12 @@ def fit(
                 if accelerator.is_main_process and training.best_epoch == training.epoch:
                     best = folder / "best.safetensors"
                     checkpoint.save_model(
-                        best, objective.model, objective.tasks, config, epoch=training.epoch
+                        best,
+                        objective.model,
+                        objective.tasks,
+                        config,
+                        invariance=objective.invariance,
+                        epoch=training.epoch,
                     )
             if accelerator.is_main_process:
                 write_history(folder / "history.jsonl", training.history)
@@ -301,41 +306,39 @@ def _finish_epoch(loop: Loop, training: Training) -> None:
     loss, task, invariance = (sum_over_processes(loop.accelerator, loop.sums) / training.step).tolist()
     _count_steps(loop, training)
     _check_finite("training loss", loss, training, config.train)
-    val = loop.data.split.val
-    output = evaluate.predict(
-        objective.model, loop.data, val, loop.accelerator, batch_size=config.train.batch_size
-    )
-    found = evaluate.scores(objective.tasks, loop.data, val, output.value)
-    scores = found[objective.tasks.main.name]
+    every, number = config.train.invariance_every, training.epoch + 1
+    measured = every is not None and number % every == 0
+    found = validate(objective, loop.data, config, loop.accelerator, measure_invariance=measured)
+    scores = found.scores.get(objective.tasks.main.name)
     # If the last step of the epoch diverges, the loss is still finite, but the validation error is not.
-    _check_finite("validation MSE", scores.mse, training, config.train)
+    if scores is not None:
+        _check_finite("validation MSE", scores.mse, training, config.train)
+    if found.loss is not None:
+        _check_finite("validation loss", found.loss, training, config.train)
     step = training.epoch * loop.steps + training.step
     training.epoch, training.step = training.epoch + 1, 0
     loop.clock.stop()
     training.seconds = loop.clock.seconds
-    moved = None
-    if (every := config.train.invariance_every) is not None and training.epoch % every == 0:
-        size = config.train.batch_size
-        moved = evaluate.invariance(
-            objective.model, loop.data, val, output.value, loop.accelerator, seed=config.seed, batch_size=size
-        )
     training.history.append(
         Epoch(
             epoch=training.epoch,
             step=step,
             seconds=round(training.seconds, 3),
             lr=learning_rate(config.train, _progress(loop, step - 1)),
-            train=Losses(loss=loss, task=task, invariance=invariance if objective.invariance else None),
-            val=EpochScores.of(scores, moved),
+            train=Losses(
+                loss=loss,
+                task=task if objective.supervised else None,
+                invariance=invariance if objective.invariance else None,
+            ),
+            val=EpochScores.of(scores, found.invariance, found.loss),
             also={
-                task.name: EpochScores.of(found[task.name])
-                for task in objective.tasks.each
-                if task is not objective.tasks.main
+                name: EpochScores.of(own)
+                for name, own in found.scores.items()
+                if name != objective.tasks.main.name
             },
         )
     )
-    rank = scores.accuracy if scores.tau is None else scores.tau
-    value = scores.mse if config.train.select == "mse" else -(-1.0 if rank is None else rank)
+    value = found.selected_by(config.train.select, objective.tasks.main.name)
     if value < training.best:
         training.best, training.best_epoch = value, training.epoch
     training.stopped_by = _stopped_by(loop, training)
@@ -363,6 +366,8 @@ def _stopped_by(loop: Loop, training: Training) -> str | None:
 
 def _note(epoch: Epoch) -> str:
     val = epoch.val
+    if val.mse is None:
+        return f"val loss {val.loss:.4g}"
     name, value = ("tau", val.tau) if val.accuracy is None else ("accuracy", val.accuracy)
     return f"val mse {val.mse:.4g}, {name} {'–' if value is None else format(value, '.3f')}"
 

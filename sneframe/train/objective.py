@@ -28,6 +28,8 @@ class Objective(nn.Module):
         invariance: the invariance loss, or None.
         augmentations: augmentations to apply to the batch of a step, in this order.
         task_weight: weight of the task loss.
+        supervised: whether the head is trained, so that there is a task loss. If not, the head is fitted
+            after the training, and the invariance loss alone is minimised.
         processes: number of processes. Each process computes the loss of its part of the batch. This loss is
             a sum over the networks of the part, divided by the number of networks in the whole batch.
             Accelerate averages the gradients over the processes, so each loss is multiplied by the number of
@@ -43,6 +45,7 @@ class Objective(nn.Module):
         augmentations: Sequence[Augmentation] = (),
         task_weight: float,
         processes: int,
+        supervised: bool = True,
     ) -> None:
         super().__init__()
         self.model = model
@@ -51,6 +54,7 @@ class Objective(nn.Module):
         self.augmentations = nn.ModuleList(augmentations)
         self.task_weight = task_weight
         self.processes = processes
+        self.supervised = supervised
         # Whether the first outputs of the augmentations and of the invariance loss have been checked.
         self._compared = self._term_compared = False
 
@@ -73,13 +77,16 @@ class Objective(nn.Module):
                 declared.check_augmented(augmentation, found, batch, target)
             batch, target = found
         batch = evolve(batch, draw=draw)
-        output: Output = self.model(batch)
-        task = self.tasks.loss(output.value, target).sum() / draw.size
+        output = self.output(batch)
+        task = target.new_zeros(())
+        if self.supervised:
+            task = self.tasks.loss(output.value, target).sum() / draw.size
         loss, invariance = self.task_weight * task, torch.zeros_like(task)
         if self.invariance is not None:
             with Blamed(self.invariance):
                 weight = self.invariance.weight(progress)
-            if weight > 0:
+            # Without a task loss, the loss needs a gradient in each step, also where λ rises from 0.
+            if weight > 0 or not self.supervised:
                 with Blamed(self.invariance):
                     term = self.invariance(self.model, batch, output, draw)
                 if not self._term_compared:
@@ -89,3 +96,12 @@ class Objective(nn.Module):
                 loss = loss + weight * invariance
         self._compared = True
         return loss * self.processes, torch.stack([loss, task, invariance]).detach()
+
+    def output(self, batch: Batch) -> Output:
+        """Return the output of the model. It is NaN if no loss reads it, and then nothing is computed."""
+        if self.supervised or self.invariance is None or self.invariance.reads != "nothing":
+            output: Output = self.model(batch)
+            return output
+        spec, like = self.model.encoder.aggregator.out, batch.networks[0].weights
+        embedding, value = (like.new_full((len(batch), n), torch.nan) for n in (spec.width, spec.values))
+        return Output(embedding=embedding, value=value)

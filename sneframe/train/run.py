@@ -106,6 +106,7 @@ def run(
         augmentations=build_augmentations(config, model),
         task_weight=config.train.task_weight,
         processes=accelerator.num_processes,
+        supervised=model.head.trained,
     )
 
     described = environment.describe(data.zoo, config, accelerator)
@@ -214,7 +215,10 @@ def finish(
     model, tasks, best = objective.model, objective.tasks, folder / "best.safetensors"
     batch_size = config.train.batch_size
     if training.epoch:
-        checkpoint.restore_model(model, tensor_files.read_tensors(best)[0], best)
+        tensors = tensor_files.read_tensors(best)[0]
+        checkpoint.restore_model(model, tensors, best)
+        if objective.invariance is not None:
+            checkpoint.restore_invariance(objective.invariance, tensors, best)
     if not model.head.trained:
         clock = time.perf_counter()
         embedding = evaluate.embed(model.encoder, data, data.split.train, accelerator, batch_size=batch_size)
@@ -222,8 +226,10 @@ def finish(
         with Blamed(model.head):
             model.head.finish(embedding, torch.from_numpy(targets))
         training.seconds += time.perf_counter() - clock
-    if not training.epoch and accelerator.is_main_process:
-        checkpoint.save_model(best, model, tasks, config, epoch=0)
+    accelerator.wait_for_everyone()  # all have read the file that is now replaced
+    if accelerator.is_main_process and not (training.epoch and model.head.trained):
+        loss = objective.invariance
+        checkpoint.save_model(best, model, tasks, config, invariance=loss, epoch=training.best_epoch)
     predicted = {
         part: evaluate.predict(model, data, getattr(data.split, part), accelerator, batch_size=batch_size)
         for part in ("val", "test")

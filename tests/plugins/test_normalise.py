@@ -11,6 +11,7 @@ from sneframe_normalise.normalise import FanIn, NoNormalise, PerParameter
 from sneframe.architecture import Architecture
 from sneframe.batch import Batch, join
 from sneframe.errors import PartError
+from sneframe.parts.normalise import Normalise
 from sneframe.parts.part import Spec
 from sneframe.symmetry import apply, sample
 from sneframe.testing import mlp
@@ -261,3 +262,39 @@ def test_a_cut_of_a_streamed_parameter_is_that_of_the_whole():
     views, whole = both.networks[0].parameters(), part(both).networks[0].parameters()
     for number, (name, view) in enumerate(views.items()):
         assert torch.allclose(part.rescale(ONE, number, view), whole[name])
+
+
+@pytest.mark.parametrize("cls", [NoNormalise, FanIn, PerParameter])
+def test_what_was_rescaled_is_restored(cls):
+    """``undo`` gives the weights of networks of two architectures that ``forward`` rescaled."""
+    batch = join(
+        {ONE: 3 * batch_of(ONE).networks[0].weights, TWO: batch_of(TWO).networks[0].weights - 7},
+        {ONE: range(5), TWO: range(5, 10)},
+    )
+    part = build(cls, ONE, TWO)
+    part.fit([batch])
+    restored = part.undo(part(batch))
+    for own, given in zip(restored.networks, batch.networks, strict=True):
+        torch.testing.assert_close(own.weights, given.weights)
+
+
+def test_a_rescaling_of_unknown_constants_is_not_restored():
+    """Without constants for an architecture there is nothing to restore with."""
+    part = build(PerParameter, ONE)
+    part.fit([batch_of(ONE)])
+    with pytest.raises(PartError, match="was fitted on 1 architectures, not on linear 1×3"):
+        part.undo(batch_of(TWO))
+
+
+def test_a_part_that_cannot_restore_says_so():
+    """A normalisation of others need not define ``undo``."""
+
+    class Halves(Normalise):
+        name = "toy/halves"
+        Config = NoNormalise.Config
+
+        def forward(self, batch):
+            return batch.replace(networks.weights / 2 for networks in batch.networks)
+
+    with pytest.raises(PartError, match="normalise 'toy/halves' cannot undo its rescaling"):
+        build(Halves, ONE).undo(batch_of(ONE))

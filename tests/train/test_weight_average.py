@@ -9,7 +9,7 @@ from torch import nn
 import sneframe
 from sneframe.errors import ConfigError, Interrupted
 from sneframe.run_folder.tensor_files import read_tensors
-from sneframe.train import loop
+from sneframe.train import evaluate, loop
 from sneframe.train.weight_average import WeightAverage
 
 SMALL = (
@@ -93,9 +93,9 @@ def test_a_run_saves_and_scores_the_average(toy_zoo_path, tmp_path, monkeypatch)
         scored.append({name: p.detach().clone() for name, p in model.named_parameters()})
         return predicting(model, *rest, **options)
 
-    predicting = loop.evaluate.predict
+    predicting = evaluate.predict
     monkeypatch.setattr(loop, "train_step", recorded)
-    monkeypatch.setattr(loop.evaluate, "predict", predict)
+    monkeypatch.setattr(evaluate, "predict", predict)
     config = config_for(toy_zoo_path, "train.ema_decay=0.3", "train.epochs=1", "train.batch_size=4")
     sneframe.run(config, tmp_path / "run", report=False)
     saved, _ = read_tensors(tmp_path / "run" / "best.safetensors")
