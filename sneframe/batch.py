@@ -2,8 +2,9 @@
 
 The letters for sizes in the whole code base, in names and in einops patterns:
 
-    B networks in a batch · L layers or parameters · Q chunks · C chunk size · D code width
-    E embedding width · P weights of one network · N networks in a zoo · T predicted values · K probes
+    B networks in a batch · L layers or parameters · Q chunks or tokens · C chunk size · S token size
+    D code width · E embedding width · P weights of one network · N networks in a zoo · T predicted values
+    K probes
 
 Nothing is padded across networks, and the code of a network never depends on the other networks of its batch.
 """

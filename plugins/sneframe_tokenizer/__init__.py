@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from sneframe.hookspecs import hookimpl
 from sneframe.parts.part import Part
-from sneframe_tokenizer.tokenizer import Flat
+from sneframe_tokenizer.tokenizer import Flat, Neurons
 
 
 @hookimpl
 def sneframe_parts() -> Sequence[type[Part]]:
-    return (Flat,)
+    return (Flat, Neurons)

@@ -84,6 +84,6 @@ class LevelTypeEncoding(nn.Module):
 
 def sinusoid(position: Tensor, width: int) -> Tensor:
     """Return sines and cosines ``(L, width)`` of positions ``(L,)`` (Vaswani et al. 2017, §3.5)."""
-    frequency = torch.exp(torch.arange(0, width, 2) * (-math.log(10000.0) / width))
+    frequency = torch.exp(torch.arange(0, width, 2, device=position.device) * (-math.log(10000.0) / width))
     angle = position[:, None] * frequency
     return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)[:, :width]

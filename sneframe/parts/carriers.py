@@ -23,6 +23,7 @@ from torch import Tensor
 
 from sneframe.architecture import Architecture
 from sneframe.architecture.chain import Link, read_chain
+from sneframe.architecture.neurons import neuron_layout
 from sneframe.batch import Networks
 
 if TYPE_CHECKING:
@@ -233,4 +234,68 @@ class Embedding(Unmoved):
     def extent(self) -> tuple[int, int]:
         """B and E."""
         networks, width = _sizes("values", self.values, "B, E")
+        return networks, width
+
+
+@frozen(kw_only=True, eq=False)
+class NeuronTokens:
+    """Tokens of neurons: the weights that a neuron reads with, and its bias, padded to S numbers.
+
+    A window of a network has Q consecutive tokens of the network, and each network has its own window.
+
+    Args:
+        architecture: architecture of the networks.
+        tokens: the tokens ``(B, Q, S)``. Padding is zero.
+        mask: ``(Q, S)`` bool, or ``(B, Q, S)`` for windows: true for a weight and false for padding.
+        positions: ``(Q, 3)`` ints, or ``(B, Q, 3)`` for windows: the number of the token, of its layer, and
+            of its neuron in the layer; see :class:`sneframe.architecture.neurons.NeuronLayout`.
+    """
+
+    architecture: Architecture
+    tokens: Tensor
+    mask: Tensor
+    positions: Tensor
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """B and S."""
+        networks, tokens, size = _sizes("tokens", self.tokens, "B, Q, S")
+        for name, value, shape in (
+            ("mask", self.mask, (tokens, size)),
+            ("positions", self.positions, (tokens, 3)),
+        ):
+            if tuple(value.shape) not in (shape, (networks, *shape)):
+                raise ValueError(f"{name} must be {shape} or {(networks, *shape)}, but got {value.shape}")
+        return networks, size
+
+    @property
+    def weights(self) -> Tensor:
+        """The flat weights ``(B, P)`` of whole networks, in the order of the architecture."""
+        places = neuron_layout(self.architecture, self.tokens.shape[2]).places
+        return self.tokens.flatten(1)[:, torch.from_numpy(places).to(self.tokens.device)]
+
+    def act(self, element: Element) -> Self:
+        """Return the tokens after an element has moved the weights in them. Positions stay."""
+        networks = Networks(architecture=element.architecture, weights=self.weights).act(element)
+        flat = torch.zeros_like(self.tokens).flatten(1)
+        places = neuron_layout(self.architecture, self.tokens.shape[2]).places
+        flat[:, torch.from_numpy(places).to(flat.device)] = networks.weights
+        return evolve(self, tokens=flat.reshape(self.tokens.shape))
+
+
+@frozen(kw_only=True, eq=False)
+class TokenCodes:
+    """One code (a vector of D values) for each token of a network: ``codes (B, Q, D)``.
+
+    The codes follow positions of tokens, so no group element can be applied to them. Therefore this carrier
+    has no ``act``.
+    """
+
+    architecture: Architecture
+    codes: Tensor
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """B and D."""
+        networks, _, width = _sizes("codes", self.codes, "B, Q, D")
         return networks, width
