@@ -39,6 +39,7 @@ from sneframe.config import schema
 #: The plugins whose parts have tables, in the order of the flow.
 SHIPPED = (
     *("normalise", "sne", "stats", "dwsnet", "nfn", "deepsets", "probe", "mlp", "neural-graph", "scale-gmn"),
+    *("hyperrep", "sane"),
     *("tokenizer", "head", "invariance", "augmentation"),
 )
 DOCS = Path(__file__).parent

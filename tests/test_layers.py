@@ -27,6 +27,8 @@ PLUGINS = (
     "sneframe_mlp",
     "sneframe_deepsets",
     "sneframe_probe",
+    "sneframe_hyperrep",
+    "sneframe_sane",
     "sneframe_invariance",
     "sneframe_augmentation",
     "sneframe_suites",

@@ -55,6 +55,8 @@ def test_shipped_plugins_are_found():
         "mlp",
         "deepsets",
         "probe",
+        "hyperrep",
+        "sane",
         "zoos",
         "normalise",
         "tokenizer",

@@ -30,6 +30,8 @@ SHIPPED = (
     "deepsets",
     "nfn",
     "probe",
+    "hyperrep",
+    "sane",
     "normalise",
     "tokenizer",
     "head",
