@@ -94,6 +94,7 @@ def test_the_embedding_is_the_mean_code():
     torch.testing.assert_close(model.encoder(networks), codes.codes.mean(1))
 
 
+@torch.no_grad()
 def test_positions_tell_tokens_apart():
     """A network whose neurons are all equal has different codes for them."""
     model, _ = built()
