@@ -18,7 +18,7 @@ from sneframe.batch import Networks
 from sneframe.config.schema import option
 from sneframe.config.validators import as_tuple
 from sneframe.errors import PartError
-from sneframe.nn.graph.blocks import Block, NodeGraph
+from sneframe.nn.graph.blocks import EdgeBlock, NodeGraph
 from sneframe.nn.graph.graphs import Graphs
 from sneframe.nn.graph.kernels import Kernels, edge_weights, vector_kind
 from sneframe.nn.graph.node_vectors import NodeVectors
@@ -110,7 +110,7 @@ class GraphFeatures(nn.Module):
             warnings.warn(f"{part}: {line}", stacklevel=3)
         self._said.clear()
 
-    def edges(self, networks: Networks, block: Block, *, back: bool) -> Tensor:
+    def edges(self, networks: Networks, block: EdgeBlock, *, back: bool) -> Tensor:
         """Return the codes of the edges of a block, ``(B, targets, n, D)``, or of the edges back.
 
         Raises:

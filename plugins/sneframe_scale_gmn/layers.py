@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sneframe.nn.graph.blocks import NodeGraph
 from sneframe.nn.graph.directions import Direction
-from sneframe_scale_gmn.maps import Equivariant, Invariant, MapOptions, Perceptron, by_kind, check_kind
+from sneframe_scale_gmn.maps import Equivariant, Invariant, MapOptions, NormPerceptron, by_kind, check_kind
 from sneframe_scale_gmn.symmetries import Kind, NodeKinds
 
 SCALED = ("scale", "both")  #: kinds of nodes whose values may have any positive factor
@@ -82,7 +82,7 @@ class ScaleLayer(nn.Module):
         super().__init__()
         width, extra = options.width, options.width if options.vectors_in_messages else 0
         self.options = options
-        self.forth = Messages(options, kinds)
+        self.forth = ScaleMessages(options, kinds)
         self.back = Back(options, kinds) if options.back else None
         given = width + (2 if options.back else 1) * options.hidden
         self.update = Equivariant(
@@ -104,7 +104,7 @@ class ScaleLayer(nn.Module):
 
 
 @final
-class Messages(nn.Module):
+class ScaleMessages(nn.Module):
     """Messages along all edges, as they lead: an equivariant map of A e ⊙ B x_j.
 
     Args:
@@ -155,7 +155,7 @@ class Back(nn.Module):
     def __init__(self, options: LayerOptions, kinds: Collection[Kind]) -> None:
         super().__init__()
         width, hidden = options.width, options.hidden
-        self.product = Messages(options, kinds)
+        self.product = ScaleMessages(options, kinds)
         scaled = any(kind in kinds for kind in SCALED)
         self.ratio = Ratio(width, hidden, kinds, options.maps) if scaled else None
 
@@ -207,7 +207,7 @@ class Ratio(nn.Module):
         self.from_senders = nn.Linear(width, hidden, bias=False)
         self.linear = nn.Linear(width, hidden, bias=False)
         self.invariant = Invariant(2 * hidden, hidden, kinds, symmetrised=options.symmetrised)
-        self.factor = Perceptron(2 * hidden, hidden, hidden)
+        self.factor = NormPerceptron(2 * hidden, hidden, hidden)
 
     def forward(self, state: State, direction: Direction, edges: Tensor) -> Tensor:
         """Return the messages ``(B, targets, n, D)``."""
@@ -235,7 +235,7 @@ class EdgeMap(nn.Module):
         width = options.width
         self.linear = nn.Linear(width, options.out, bias=False)
         self.invariant = Invariant(width, options.hidden, kinds, symmetrised=options.maps.symmetrised)
-        self.factor = Perceptron(2 * width, options.hidden, options.out)
+        self.factor = NormPerceptron(2 * width, options.hidden, options.out)
 
     def forward(self, state: State) -> tuple[Tensor, ...]:
         """Return the codes of the edges of each block, ``(B, targets, n, D)``."""
@@ -262,9 +262,9 @@ class PermutedLayer(nn.Module):
     def __init__(self, options: LayerOptions) -> None:
         super().__init__()
         width, hidden = options.width, options.hidden
-        self.message = Perceptron(2 * width, hidden, hidden)
-        self.update = Perceptron(width + hidden, hidden, options.out)
-        self.edges = Perceptron(3 * width, hidden, options.out) if options.change_edges else None
+        self.message = NormPerceptron(2 * width, hidden, hidden)
+        self.update = NormPerceptron(width + hidden, hidden, options.out)
+        self.edges = NormPerceptron(3 * width, hidden, options.out) if options.change_edges else None
         self.skip = nn.Linear(width, options.out, bias=False) if options.skip else None
 
     def forward(self, state: State) -> tuple[Tensor, tuple[Tensor, ...]]:

@@ -31,7 +31,7 @@ class MapOptions:
 
 
 @final
-class Perceptron(nn.Module):
+class NormPerceptron(nn.Module):
     """Linear, LayerNorm, SiLU, Linear.
 
     Args:
@@ -75,7 +75,7 @@ class Invariant(nn.Module):
         signed = [kind for kind in ("sign", "both") if kind in kinds]
         self.known = tuple(kinds)
         self.signs = nn.ModuleDict(
-            {kind: Perceptron(width, hidden, width) for kind in signed} if symmetrised else {}
+            {kind: NormPerceptron(width, hidden, width) for kind in signed} if symmetrised else {}
         )
 
     def forward(self, x: Tensor, kind: Kind) -> Tensor:
@@ -130,10 +130,10 @@ class Equivariant(nn.Module):
         self.linear = nn.Linear(given, width, bias=False)
         self.invariant = Invariant(given, hidden, kinds, symmetrised=options.symmetrised)
         moved = [kind for kind in MOVED if kind in kinds]
-        self.factors = nn.ModuleDict({kind: Perceptron(given + extra, hidden, width) for kind in moved})
-        self.inputs = Perceptron(given + extra, hidden, width)
-        self.outputs = Perceptron(given + extra, hidden, width) if options.separate_outputs else None
-        self.permuted = Perceptron(given + extra, hidden, width) if "permute" in kinds else None
+        self.factors = nn.ModuleDict({kind: NormPerceptron(given + extra, hidden, width) for kind in moved})
+        self.inputs = NormPerceptron(given + extra, hidden, width)
+        self.outputs = NormPerceptron(given + extra, hidden, width) if options.separate_outputs else None
+        self.permuted = NormPerceptron(given + extra, hidden, width) if "permute" in kinds else None
 
     def forward(self, x: Tensor, kinds: np.ndarray, extra: Tensor | None, *, axis: int) -> Tensor:
         """Return ``(…, width)``.

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sneframe.architecture import Architecture
 from sneframe.batch import Networks
 from sneframe.errors import PartError
-from sneframe.nn.graph.blocks import Block, NodeGraph
+from sneframe.nn.graph.blocks import EdgeBlock, NodeGraph
 from sneframe.nn.graph.graphs import Graphs
 from sneframe.nn.graph.kernels import Kernels, edge_weights, vector_kind
 from sneframe.nn.graph.node_vectors import NodeVectors
@@ -168,7 +168,9 @@ class ScaleGraphNetwork(nn.Module):
             codes = codes.index_add(1, ends.nodes, values.to(codes))
         return codes
 
-    def _edges(self, networks: Networks, graph: NodeGraph, block: Block, vectors: Tensor | None) -> Tensor:
+    def _edges(
+        self, networks: Networks, graph: NodeGraph, block: EdgeBlock, vectors: Tensor | None
+    ) -> Tensor:
         linear = self.weights[self.kernels.key(networks.architecture, block)]
         assert isinstance(linear, nn.Linear)
         at = self.kernels.places(block).to(networks.weights)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sneframe.architecture import Architecture
 from sneframe.batch import Networks
-from sneframe.nn.graph.blocks import Block, NodeGraph
+from sneframe.nn.graph.blocks import EdgeBlock, NodeGraph
 from sneframe.nn.graph.kernels import edge_weights
 from sneframe.symmetry import Element
 
@@ -137,5 +137,5 @@ def _fits(moved: Networks, graph: NodeGraph, values: Tensor) -> bool:
     return True
 
 
-def _wanted(block: Block, values: Tensor) -> Tensor:
+def _wanted(block: EdgeBlock, values: Tensor) -> Tensor:
     return block.at_targets(values) / block.at_sources(values)

@@ -47,7 +47,7 @@ class Ends:
 
 
 @frozen(kw_only=True, eq=False)
-class Block:
+class EdgeBlock:
     """The edges of one parameter, or the ties between two node sets.
 
     Args:
@@ -113,7 +113,7 @@ class NodeGraph:
     graph: Graph
     starts: tuple[int, ...]
     size: int
-    blocks: tuple[Block, ...]
+    blocks: tuple[EdgeBlock, ...]
     vectors: tuple[tuple[int, Ends], ...]
     levels: tuple[int | None, ...]
     hidden: int
@@ -155,10 +155,10 @@ def node_graph(architecture: Architecture, device: torch.device, dtype: torch.dt
             assert edges.sources is not None
             sources, own = _ends(edges.sources, starts, device, dtype), edges.own_sources
             degree = edges.sources.size // edges.targets.size if own else edges.sources.size
-            blocks.append(Block(edges=edges, targets=targets, sources=sources, own=own, degree=degree))
+            blocks.append(EdgeBlock(edges=edges, targets=targets, sources=sources, own=own, degree=degree))
     for earlier, later in graph.ties:
         both = [_whole(starts[number], sizes[number], device) for number in (later, earlier)]
-        blocks.append(Block(edges=None, targets=both[0], sources=both[1], own=True, degree=1))
+        blocks.append(EdgeBlock(edges=None, targets=both[0], sources=both[1], own=True, degree=1))
     outputs = output_set(graph)
     inputs = next((n for n, each in enumerate(graph.node_sets) if each.fixed and not each.parameters), None)
     ordered = (inputs, outputs if graph.node_sets[outputs].fixed else None)

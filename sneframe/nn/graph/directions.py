@@ -7,7 +7,7 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from sneframe.nn.graph.blocks import Block, Ends, NodeGraph
+from sneframe.nn.graph.blocks import EdgeBlock, Ends, NodeGraph
 
 
 @frozen(kw_only=True, eq=False)
@@ -19,7 +19,7 @@ class Direction:
         back: whether the edges lead from the targets of the block to its sources.
     """
 
-    block: Block
+    block: EdgeBlock
     back: bool
 
     @property

@@ -13,7 +13,7 @@ from torch import Tensor
 from sneframe.architecture import Architecture
 from sneframe.batch import Networks
 from sneframe.errors import PartError
-from sneframe.nn.graph.blocks import Block, NodeGraph
+from sneframe.nn.graph.blocks import EdgeBlock, NodeGraph
 
 #: Where the one weight between two neurons of linear layers lies among the positions of a kernel.
 Linear = Literal["apart", "centre", "first"]
@@ -57,7 +57,7 @@ class Kernels:
         """The key with which linear layers are read."""
         return next(iter(self.counts))
 
-    def key(self, architecture: Architecture, block: Block) -> str:
+    def key(self, architecture: Architecture, block: EdgeBlock) -> str:
         """Return the key with which the edges of a block are read.
 
         Raises:
@@ -78,7 +78,7 @@ class Kernels:
             )
         return str(len(kernel))
 
-    def places(self, block: Block) -> Tensor:
+    def places(self, block: EdgeBlock) -> Tensor:
         """Return the matrix ``(k, n)`` that brings the n positions of a kernel to those of the largest one.
 
         The centres of both meet.
@@ -96,7 +96,7 @@ class Kernels:
         return places
 
 
-def edge_weights(networks: Networks, block: Block) -> Tensor:
+def edge_weights(networks: Networks, block: EdgeBlock) -> Tensor:
     """Return the weights of a block's edges, ``(B, targets, n, positions)``, and 1 for ties."""
     edges = block.edges
     if edges is None or edges.parameter is None:
@@ -117,5 +117,5 @@ def vector_kind(architecture: Architecture, parameter: int) -> str:
     return "bias" if is_bias else architecture.types[parameter].replace(".", "_")
 
 
-def _kernel(block: Block) -> tuple[int, ...]:
+def _kernel(block: EdgeBlock) -> tuple[int, ...]:
     return () if block.edges is None else block.edges.kernel
