@@ -93,9 +93,11 @@ def unit(x: Tensor) -> Tensor:
 
     The original adds 10⁻¹⁰ to the length, so that it is invariant only up to that.
     """
-    square = x.square().sum(-1, keepdim=True)
+    largest = x.detach().abs().amax(-1, keepdim=True)
+    near = x / torch.where(largest > 0, largest, 1)  # so that no square is too large or too small
+    square = near.square().sum(-1, keepdim=True)
     nonzero = square > 0
-    return x * torch.where(nonzero, torch.where(nonzero, square, 1).rsqrt(), 0)
+    return near * torch.where(nonzero, torch.where(nonzero, square, 1).rsqrt(), 0)
 
 
 @final

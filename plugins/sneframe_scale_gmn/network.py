@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, final
+from typing import Final, Literal, final
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from sneframe.nn.graph.tensors import FEATURES
 from sneframe_scale_gmn.layers import LayerOptions, PermutedLayer, ScaleLayer, State
 from sneframe_scale_gmn.maps import MapOptions
 from sneframe_scale_gmn.symmetries import NodeKinds, kinds_of
+
+LARGEST: Final = 1e6  #: weights are cut at ± this
 
 
 @frozen(kw_only=True)
@@ -64,7 +66,8 @@ class ScaleGraphNetwork(nn.Module):
 
     The first code of a node is a linear map, without a constant, of its bias and of other vectors on it. That
     of an edge is such a map of its weight or kernel. So the codes have the same factors. The learned vector
-    of a hidden node multiplies its code, and that of an input or output is added.
+    of a hidden node multiplies its code, and that of an input or output is added. Weights are cut at ±10⁶, so
+    that a network whose training diverged has finite codes. So scales are kept only for weights below that.
 
     Args:
         architectures: architectures of the training zoo.
@@ -127,7 +130,7 @@ class ScaleGraphNetwork(nn.Module):
             PartError: a network has something that no training network has: a larger kernel, more inputs or
                 outputs, a type of parameter, or a kind of neuron.
         """
-        state = self._first(networks)
+        state = self._first(evolve(networks, weights=networks.weights.clamp(-LARGEST, LARGEST)))
         for layer in self.layers:
             nodes, edges = layer(state)
             state = evolve(state, nodes=self.dropout(nodes), edges=edges)

@@ -25,7 +25,17 @@ def test_a_diverged_network_and_all_others_have_finite_embeddings(recipe):
 
 @pytest.mark.parametrize("size", [1e6, 1e21])
 @pytest.mark.parametrize("activation", ["gelu", "tanh", "relu"])
-@pytest.mark.parametrize("recipe", ["probe/classifier", "sne/probe", "sne/message", "sne/default"])
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        "probe/classifier",
+        "sne/probe",
+        "sne/message",
+        "sne/default",
+        "neural-graph/default",
+        "scale-gmn/default",
+    ],
+)
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_diverged_network_gives_finite_gradients(recipe, activation, size):
     """A step on a batch with such a network gives finite gradients, so the others are learned."""
