@@ -87,7 +87,13 @@ class HyperRepLoss(InvarianceLoss):
         """Return λ."""
         return float(self.config.weight)
 
-    def forward(self, model: nn.Module, batch: Batch, output: Output, draw: Draw) -> LossTerm:  # noqa: ARG002
+    def forward(
+        self,
+        model: nn.Module,
+        batch: Batch,
+        output: Output,  # noqa: ARG002  # two new views are encoded instead
+        draw: Draw,
+    ) -> LossTerm:
         """Return the loss of a batch. It reads nothing of ``output``, because it encodes two new views."""
         assert isinstance(model, Model)
         views = self.config.pair(batch, draw)

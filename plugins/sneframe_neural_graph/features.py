@@ -17,10 +17,9 @@ from sneframe.architecture import Architecture
 from sneframe.batch import Networks
 from sneframe.config.schema import option
 from sneframe.config.validators import as_tuple
-from sneframe.errors import PartError
 from sneframe.nn.graph.blocks import EdgeBlock, NodeGraph
 from sneframe.nn.graph.graphs import Graphs
-from sneframe.nn.graph.kernels import Kernels, edge_weights, vector_kind
+from sneframe.nn.graph.kernels import Kernels, edge_weights, vector_kind, vectors_of
 from sneframe.nn.graph.node_vectors import NodeVectors
 from sneframe.nn.graph.tensors import FEATURES
 from sneframe_neural_graph.fourier import FourierCodes
@@ -147,19 +146,11 @@ class GraphFeatures(nn.Module):
         architecture, weights = networks.architecture, networks.weights
         biases = weights.new_zeros(len(weights), graph.size, 1)
         others = []
-        for number, ends in graph.vectors:
-            start = architecture.offsets[number]
-            values = weights[:, start : start + ends.size].unsqueeze(2)
-            kind = vector_kind(architecture, number)
+        for kind, ends, values in vectors_of(networks, graph, self.vectors):
             if kind == BIAS:
                 biases = biases.index_add(1, ends.nodes, values)
-            elif kind in self.vectors:
-                others.append((ends, self.vectors[kind](values)))
             else:
-                raise PartError(
-                    f"{architecture.parameters[number].name!r} has the type {architecture.types[number]}, "
-                    f"which no training network has"
-                )
+                others.append((ends, self.vectors[kind](values)))
         codes: Tensor = self.vectors[BIAS](biases)
         for ends, own in others:
             codes = codes.index_add(1, ends.nodes, own.to(codes))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import final
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from attrs import frozen
@@ -128,5 +127,5 @@ class GraphNetwork(LayerEncoder):
 
 def _mean_log_degree(graphs: list[NodeGraph], *, reverse: bool) -> float:
     """Return the mean of log(degree + 1) over all nodes of the architectures, each counted once."""
-    degrees = np.concatenate([graph.into + (graph.out_of if reverse else 0) for graph in graphs])
-    return float(np.log(degrees + 1).mean())
+    found = [Directions.of(graph, reverse=reverse, dtype=torch.float64).degrees for graph in graphs]
+    return float((torch.cat(found) + 1).log().mean())

@@ -100,7 +100,13 @@ class SANELoss(InvarianceLoss):
         """Return λ."""
         return float(self.config.weight)
 
-    def forward(self, model: nn.Module, batch: Batch, output: Output, draw: Draw) -> LossTerm:  # noqa: ARG002
+    def forward(
+        self,
+        model: nn.Module,
+        batch: Batch,
+        output: Output,  # noqa: ARG002  # two new views are encoded instead
+        draw: Draw,
+    ) -> LossTerm:
         """Return the loss of a batch. It reads nothing of ``output``, because it encodes windows."""
         assert isinstance(model, Model)
         projected, total = [], torch.zeros((), device=batch.device)

@@ -13,10 +13,9 @@ from torch import Tensor, nn
 
 from sneframe.architecture import Architecture
 from sneframe.batch import Networks
-from sneframe.errors import PartError
 from sneframe.nn.graph.blocks import EdgeBlock, NodeGraph
 from sneframe.nn.graph.graphs import Graphs
-from sneframe.nn.graph.kernels import Kernels, edge_weights, vector_kind
+from sneframe.nn.graph.kernels import Kernels, edge_weights, vector_kind, vectors_of
 from sneframe.nn.graph.node_vectors import NodeVectors
 from sneframe.nn.graph.tensors import FEATURES
 from sneframe_scale_gmn.layers import LayerOptions, PermutedLayer, ScaleLayer, State
@@ -154,21 +153,13 @@ class ScaleGraphNetwork(nn.Module):
         )
 
     def _nodes(self, networks: Networks, graph: NodeGraph) -> Tensor:
-        architecture, weights = networks.architecture, networks.weights
+        weights = networks.weights
         biases = weights.new_zeros(len(weights), graph.size, 1)
         if graph.inputs is not None:
             biases[:, graph.nodes(graph.inputs)] = self.options.input_value
         codes: Tensor = self.vectors["bias"](biases)
-        for number, ends in graph.vectors:
-            kind = vector_kind(architecture, number)
-            if kind not in self.vectors:
-                raise PartError(
-                    f"{architecture.parameters[number].name!r} has the type {architecture.types[number]}, "
-                    f"which no training network has"
-                )
-            start = architecture.offsets[number]
-            values = self.vectors[kind](weights[:, start : start + ends.size].unsqueeze(2))
-            codes = codes.index_add(1, ends.nodes, values.to(codes))
+        for kind, ends, values in vectors_of(networks, graph, self.vectors):
+            codes = codes.index_add(1, ends.nodes, self.vectors[kind](values).to(codes))
         return codes
 
     def _edges(

@@ -125,22 +125,6 @@ class NodeGraph:
         """Return where the nodes of a node set lie among all nodes."""
         return slice(self.starts[node_set], self.starts[node_set] + self.graph.node_sets[node_set].size)
 
-    @cached_property
-    def into(self) -> np.ndarray:
-        """``(V,)``: how many edges lead to each node."""
-        return self._degrees([(block.targets, block.degree) for block in self.blocks])
-
-    @cached_property
-    def out_of(self) -> np.ndarray:
-        """``(V,)``: how many edges come from each node."""
-        return self._degrees([(b.sources, 1 if b.own else b.targets.size) for b in self.blocks])
-
-    def _degrees(self, ends: Sequence[tuple[Ends, int]]) -> np.ndarray:
-        found = np.zeros(self.size, np.int64)
-        for end, count in ends:
-            np.add.at(found, end.nodes.cpu().numpy(), count)
-        return found
-
 
 def node_graph(architecture: Architecture, device: torch.device, dtype: torch.dtype) -> NodeGraph:
     """Return the graph of an architecture with nodes for each layer. Waves have the type ``dtype``."""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
 import torch
 from attrs import frozen
-from torch import Tensor
+from torch import Tensor, nn
 
 from sneframe.architecture import Architecture
 from sneframe.batch import Networks
 from sneframe.errors import PartError
-from sneframe.nn.graph.blocks import EdgeBlock, NodeGraph
+from sneframe.nn.graph.blocks import EdgeBlock, Ends, NodeGraph
 
 #: Where the one weight between two neurons of linear layers lies among the positions of a kernel.
 Linear = Literal["apart", "centre", "first"]
@@ -106,6 +106,26 @@ def edge_weights(networks: Networks, block: EdgeBlock) -> Tensor:
     flat = networks.weights[:, start : start + architecture.parameters[edges.parameter].size]
     order = [0, *(axis + 1 for axis in edges.order)]
     return flat.unflatten(1, edges.shape).permute(order).reshape(len(flat), *block.shape, -1)
+
+
+def vectors_of(
+    networks: Networks, graph: NodeGraph, known: nn.ModuleDict
+) -> Iterator[tuple[str, Ends, Tensor]]:
+    """Yield each vector, such as a bias: its kind, its targets, and its numbers ``(B, targets, 1)``.
+
+    Raises:
+        PartError: a vector has a kind that is not ``known``.
+    """
+    architecture = networks.architecture
+    for number, ends in graph.vectors:
+        kind = vector_kind(architecture, number)
+        if kind not in known:
+            raise PartError(
+                f"{architecture.parameters[number].name!r} has the type {architecture.types[number]}, "
+                f"which no training network has"
+            )
+        start = architecture.offsets[number]
+        yield kind, ends, networks.weights[:, start : start + ends.size].unsqueeze(2)
 
 
 def vector_kind(architecture: Architecture, parameter: int) -> str:
