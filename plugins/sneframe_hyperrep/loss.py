@@ -6,18 +6,17 @@ from typing import final
 
 import torch
 from attrs import frozen
-from attrs.validators import deep_iterable, ge, gt
+from attrs.validators import ge
 from torch import Tensor, nn
 
 from sneframe.architecture import Architecture
 from sneframe.batch import Batch
 from sneframe.config.schema import option
-from sneframe.config.validators import as_tuple
 from sneframe.errors import PartError
 from sneframe.model import Model
+from sneframe.nn.decoding_options import DecodingOptions
 from sneframe.nn.nt_xent import nt_xent
 from sneframe.nn.perceptron import perceptron
-from sneframe.nn.views import RATE, Views
 from sneframe.parts.carriers import Embedding
 from sneframe.parts.invariance import InvarianceLoss, LossTerm, Output
 from sneframe.parts.part import Spec
@@ -41,30 +40,15 @@ class HyperRepLoss(InvarianceLoss):
     reads = "nothing"
 
     @frozen(kw_only=True)
-    class Config(Views):
+    class Config(DecodingOptions):
         """Options."""
 
-        weight: float = option(1.0, "λ, the weight of this loss relative to the task loss", check=ge(0))
         contrastive: float = option(0.85, "γ, the weight of NT-Xent; 0 leaves it out", check=ge(0))
         reconstruction: float = option(
             0.15,
             "β, the weight of the reconstruction error; 0 leaves it out, and the decoder too",
             check=ge(0),
         )
-        temperature: float = option(0.1, "temperature of the softmax over cosine similarities", check=gt(0))
-        projection: tuple[int, ...] = option(
-            (64, 32),
-            "widths of the layers that project an embedding for NT-Xent",
-            converter=as_tuple,
-            check=deep_iterable(ge(1)),
-        )
-        width: int = option(64, "width of the vector of a token in the decoder", check=ge(1))
-        heads: int = option(4, "number of attention heads of the decoder", check=ge(1))
-        blocks: int = option(2, "number of blocks of the decoder", check=ge(1))
-        feed_forward: int = option(
-            128, "width between the two linear layers of a block of the decoder", check=ge(1)
-        )
-        dropout: float = option(0.0, "dropout rate in the decoder", check=RATE)
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
@@ -76,11 +60,7 @@ class HyperRepLoss(InvarianceLoss):
                 f"{self.slot} {self.name!r}",
                 layout,
                 latent=spec.width,
-                width=config.width,
-                heads=config.heads,
-                blocks=config.blocks,
-                feed_forward=config.feed_forward,
-                dropout=config.dropout,
+                **config.decoder,
             )
 
     def weight(self, progress: float) -> float:  # noqa: ARG002  # λ is constant

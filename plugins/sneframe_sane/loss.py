@@ -6,18 +6,18 @@ from typing import final
 
 import torch
 from attrs import frozen
-from attrs.validators import deep_iterable, ge, gt
+from attrs.validators import ge
 from torch import Tensor, nn
 
 from sneframe.batch import Batch
 from sneframe.config.schema import option
-from sneframe.config.validators import as_tuple
 from sneframe.errors import PartError
 from sneframe.model import Encoder, Model
+from sneframe.nn.decoding_options import DecodingOptions
 from sneframe.nn.nt_xent import nt_xent
 from sneframe.nn.perceptron import perceptron
 from sneframe.nn.perturb import streams_of
-from sneframe.nn.views import RATE, View, Views
+from sneframe.nn.views import RATE, View
 from sneframe.parts.carriers import Embedding, NeuronTokens, TokenCodes
 from sneframe.parts.invariance import InvarianceLoss, LossTerm, Output
 from sneframe.parts.part import Spec
@@ -44,10 +44,9 @@ class SANELoss(InvarianceLoss):
     reads = "nothing"
 
     @frozen(kw_only=True)
-    class Config(Views):
+    class Config(DecodingOptions):
         """Options."""
 
-        weight: float = option(1.0, "λ, the weight of this loss relative to the task loss", check=ge(0))
         contrastive: float = option(0.05, "γ, the weight of NT-Xent; 0 leaves it out", check=ge(0))
         reconstruction: float = option(
             0.95,
@@ -58,20 +57,6 @@ class SANELoss(InvarianceLoss):
         masked: float = option(
             0.0, "probability that a token is hidden from the encoder, and only reconstructed", check=RATE
         )
-        temperature: float = option(0.1, "temperature of the softmax over cosine similarities", check=gt(0))
-        projection: tuple[int, ...] = option(
-            (64, 32),
-            "widths of the layers that project the mean code of a window for NT-Xent",
-            converter=as_tuple,
-            check=deep_iterable(ge(1)),
-        )
-        width: int = option(64, "width of a token in the blocks of the decoder", check=ge(1))
-        heads: int = option(4, "number of attention heads of the decoder", check=ge(1))
-        blocks: int = option(2, "number of blocks of the decoder", check=ge(1))
-        feed_forward: int = option(
-            128, "width between the two linear layers of a block of the decoder", check=ge(1)
-        )
-        dropout: float = option(0.0, "dropout rate in the decoder", check=RATE)
 
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__(config, spec)
@@ -89,11 +74,7 @@ class SANELoss(InvarianceLoss):
                 f"{self.slot} {self.name!r}",
                 latent=spec.width,
                 size=size,
-                width=config.width,
-                heads=config.heads,
-                blocks=config.blocks,
-                feed_forward=config.feed_forward,
-                dropout=config.dropout,
+                **config.decoder,
             )
 
     def weight(self, progress: float) -> float:  # noqa: ARG002  # λ is constant
