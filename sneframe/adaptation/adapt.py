@@ -33,6 +33,7 @@ from sneframe.run_folder.adapted import Adaptation, LabelledNetwork
 from sneframe.run_folder.json_files import CONVERTER
 from sneframe.run_folder.measured import Baseline, Metrics, PropertyScores, Seconds
 from sneframe.train import evaluate
+from sneframe.train.clock import Clock
 from sneframe.train.data import Data, Split, memory_of
 from sneframe.train.run import Result
 from sneframe.zoo.staging import check_place
@@ -105,12 +106,13 @@ def adapt(
     )
     for line, count in evaluate.left_out(parent.model, data).items():
         reporter.say(f"{count} networks are not read completely; {line}")
-    clock = time.perf_counter()
+    clock = Clock(None)
+    clock.start()
     known, test = everything.take(mine), everything.take(others)
     groups = len(np.unique(known.group))
     outcome = choose(adjustments_for(parent.model, groups), before.head, before.tasks, known)
     after = outcome.chosen.fit(before.head, before.tasks, known)
-    seconds = time.perf_counter() - clock
+    clock.stop()
     adaptation = Adaptation(
         parent=parent.recorded,
         networks=_named(data),
@@ -134,7 +136,7 @@ def adapt(
         adaptation=adaptation,
     )
     scores = _scores(before, after, outcome, data, known, test)
-    metrics = _metrics(scores, adapted, after, test, accelerator, seconds=seconds, started=started)
+    metrics = _metrics(scores, adapted, after, test, accelerator, clock=clock, started=started)
     write_folder(target, adapted, metrics)
     if report:
         from sneframe.report import write_report  # matplotlib and t-SNE take a second to import
@@ -228,7 +230,7 @@ def _metrics(
     test: Encoded,
     accelerator: Accelerator,
     *,
-    seconds: float,
+    clock: Clock,
     started: float,
 ) -> Metrics:
     """Return the content of ``metrics.json``. The invariance error is that of the adapted model."""
@@ -257,6 +259,12 @@ def _metrics(
         passes=0.0,
         best_epoch=0,
         stopped_by=None,
-        seconds=Seconds(train=seconds, step=None, to_best=None, total=time.perf_counter() - started),
+        seconds=Seconds(
+            train=clock.seconds,
+            cpu=clock.cpu_seconds,
+            step=None,
+            to_best=None,
+            total=time.perf_counter() - started,
+        ),
         before={name: each for name, (each, _) in scores.items()},
     )

@@ -113,6 +113,7 @@ class Outcome:
         best_epoch: the epoch whose model was tested; 0 without epochs.
         stopped_by: ``budget`` or ``patience``, if that ended the training.
         train_seconds: seconds of training, validation included, or of fitting a head.
+        cpu_seconds: CPU seconds of the same; None in cells of older versions.
         step_seconds: seconds of one step; None without steps.
         seconds_to_best: seconds of training until the best epoch was scored.
         total_seconds: seconds of the run: reading, training and testing.
@@ -139,6 +140,7 @@ class Outcome:
     best_epoch: int = 0
     stopped_by: str | None = None
     train_seconds: float = 0.0
+    cpu_seconds: float | None = None
     step_seconds: float | None = None
     seconds_to_best: float | None = None
     total_seconds: float = 0.0
@@ -280,6 +282,7 @@ def read(path: Path) -> Outcome:
         best_epoch=found.best_epoch,
         stopped_by=found.stopped_by,
         train_seconds=found.seconds.train,
+        cpu_seconds=found.seconds.cpu,
         step_seconds=found.seconds.step,
         seconds_to_best=found.seconds.to_best,
         total_seconds=found.seconds.total,

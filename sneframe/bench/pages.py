@@ -28,8 +28,9 @@ MOST_DRAWN = 6  #: columns that get charts of their own
 def headings(table: Table) -> tuple[str, ...]:
     """Return the headings of the table's columns, without the first column, which names the row."""
     main, *others = (name_of(metric, table.lines) for metric in table.metrics)
-    costs = ("size", "epochs", "a step", "training", "to best", "memory")
     coverage = ("coverage",) if _has_coverage(table) else ()
+    cpu = ("CPU",) if _has_cpu(table) else ()
+    costs = ("size", "epochs", "a step", "training", *cpu, "to best", "memory")
     return (main, "95 % interval", "against the best", *others, *coverage, *costs)
 
 
@@ -47,6 +48,7 @@ def words(table: Table, line: Line) -> tuple[str, ...]:
         epochs(line),
         NOTHING if line.step_seconds is None else seconds(line.step_seconds),
         NOTHING if line.train_seconds is None else seconds(line.train_seconds),
+        *((NOTHING if line.cpu_seconds is None else seconds(line.cpu_seconds),) if _has_cpu(table) else ()),
         NOTHING if line.seconds_to_best is None else seconds(line.seconds_to_best),
         NOTHING if line.peak_memory is None else f"{line.peak_memory / 2**20:.0f} MiB",
     )
@@ -55,6 +57,11 @@ def words(table: Table, line: Line) -> tuple[str, ...]:
 def _has_coverage(table: Table) -> bool:
     """Return whether a cell records the coverage of intervals. Cells of older versions do not."""
     return any(line.coverage is not None for line in table.lines)
+
+
+def _has_cpu(table: Table) -> bool:
+    """Return whether a cell records CPU seconds. Cells of older versions do not."""
+    return any(line.cpu_seconds is not None for line in table.lines)
 
 
 def verdict(line: Line) -> str:
@@ -129,6 +136,10 @@ def notes(table: Table) -> tuple[str, ...]:
     covered = (
         "The coverage is the fraction of test networks whose 90 % prediction interval holds the true value."
     )
+    cpu = (
+        "CPU is the time that the cores worked for the training, which other work on the machine does not "
+        "change."
+    )
     return (
         *budget,
         f"{means} The 95 % intervals are percentiles of {count(DRAWS)} resamples of the {drawn}: those of "
@@ -138,6 +149,7 @@ def notes(table: Table) -> tuple[str, ...]:
         "Epochs are those trained, with the one of the best validation score in brackets; † marks a training "
         "that its budget cut. A step is a training step; to best is the training until the best epoch; "
         "memory is the largest resident set of the run’s process.",
+        *((cpu,) if _has_cpu(table) else ()),
     )
 
 
@@ -278,6 +290,7 @@ CSV: dict[str, Callable[[Line], Any]] = {
     "best_epoch": lambda line: line.best_epoch,
     "step_seconds": lambda line: line.step_seconds,
     "train_seconds": lambda line: line.train_seconds,
+    "cpu_seconds": lambda line: line.cpu_seconds,
     "seconds_to_best": lambda line: line.seconds_to_best,
     "peak_memory": lambda line: line.peak_memory,
     "failed": lambda line: "; ".join(line.failed),

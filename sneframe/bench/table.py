@@ -106,6 +106,7 @@ class Line:
         cut: number of seeds whose training the budget ended.
         best_epoch: best epoch in validation; 0 without epochs.
         train_seconds: seconds of training.
+        cpu_seconds: CPU seconds of training; None if a seed did not record them.
         step_seconds: seconds of one step.
         seconds_to_best: seconds of training until the best epoch was scored.
         peak_memory: largest resident set of all seeds, in bytes.
@@ -135,6 +136,7 @@ class Line:
     cut: int = 0
     best_epoch: float | None = None
     train_seconds: float | None = None
+    cpu_seconds: float | None = None
     step_seconds: float | None = None
     seconds_to_best: float | None = None
     peak_memory: int | None = None
@@ -261,6 +263,7 @@ def _line(
         cut=sum(o.stopped_by == "budget" for o in outcomes),
         best_epoch=fmean(o.best_epoch for o in outcomes),
         train_seconds=fmean(o.train_seconds for o in outcomes),
+        cpu_seconds=_mean([o.cpu_seconds for o in outcomes]),
         step_seconds=_mean([o.step_seconds for o in outcomes]),
         seconds_to_best=_mean([o.seconds_to_best for o in outcomes]),
         peak_memory=max(o.peak_memory for o in outcomes),

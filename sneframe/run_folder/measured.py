@@ -102,12 +102,15 @@ class Seconds:
         step: one training step, on average; None for a run without steps.
         to_best: the training until the best epoch was scored; None for a run without epochs.
         total: the whole run, with reading, training and testing.
+        cpu: the CPU time of ``train``: user and system, of all threads of the main process. None in runs of
+            older versions.
     """
 
     train: float
     step: float | None
     to_best: float | None
     total: float
+    cpu: float | None = None
 
 
 def _property_first(_: type, found: list[attrs.Attribute[Any]]) -> list[attrs.Attribute[Any]]:

@@ -1,4 +1,8 @@
-"""Measure the seconds of a training over all sessions, and the fraction of the time budget that is spent."""
+"""Measure the seconds of a training over all sessions, and the fraction of the time budget that is spent.
+
+Seconds are those that pass. CPU seconds are those that the cores work for this process, so they do not grow
+if other work shares the machine.
+"""
 
 from __future__ import annotations
 
@@ -13,25 +17,32 @@ class Clock:
     Args:
         budget: seconds that the training may take, or None for no limit.
         spent: seconds of training in earlier sessions.
+        cpu_spent: CPU seconds of training in earlier sessions.
     """
 
-    def __init__(self, budget: float | None, spent: float = 0.0) -> None:
+    def __init__(self, budget: float | None, spent: float = 0.0, cpu_spent: float = 0.0) -> None:
         self._budget = budget
-        self._spent = spent
+        self._spent, self._cpu_spent = spent, cpu_spent
         self._since: float | None = None
+        self._cpu_since = 0.0
 
     def start(self) -> None:
         """Start counting."""
-        self._since = time.perf_counter()
+        self._since, self._cpu_since = time.perf_counter(), time.process_time()
 
     def stop(self) -> None:
         """Stop counting. Work that follows, such as writing to disk, does not count as training."""
-        self._spent, self._since = self.seconds, None
+        self._spent, self._cpu_spent, self._since = self.seconds, self.cpu_seconds, None
 
     @property
     def seconds(self) -> float:
         """Seconds counted so far, including the seconds of earlier sessions."""
         return self._spent + (0.0 if self._since is None else time.perf_counter() - self._since)
+
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU seconds of all threads of this process, user and system, counted as :attr:`seconds` are."""
+        return self._cpu_spent + (0.0 if self._since is None else time.process_time() - self._cpu_since)
 
     @property
     def fraction(self) -> float:

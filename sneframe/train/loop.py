@@ -46,6 +46,7 @@ class Training:
         best: the best validation score so far. A lower score is better.
         seconds: seconds of training, over all sessions.
         step_seconds: the part of ``seconds`` that was spent on steps, not on scoring.
+        cpu_seconds: CPU seconds of training of this process, over all sessions.
         stopped_by: ``budget`` or ``patience`` if one of them ended the training before its last step.
         history: records of the finished epochs.
     """
@@ -56,6 +57,7 @@ class Training:
     best: float = math.inf
     seconds: float = 0.0
     step_seconds: float = 0.0
+    cpu_seconds: float = 0.0
     stopped_by: str | None = None
     history: list[Epoch] = attrs.field(factory=list)
 
@@ -161,7 +163,7 @@ def fit(
         data=data,
         targets=torch.from_numpy(objective.tasks.targets(data.columns)).float().to(accelerator.device),
         config=config,
-        clock=(clock := Clock(config.train.budget, training.seconds)),
+        clock=(clock := Clock(config.train.budget, training.seconds, training.cpu_seconds)),
         sums=sums,
         average=average,
     )
@@ -182,7 +184,7 @@ def fit(
                     training.step += 1
                     if interruption.requested:
                         _count_steps(loop, training)
-                        training.seconds = clock.seconds
+                        training.seconds, training.cpu_seconds = clock.seconds, clock.cpu_seconds
                         _save(last, loop, training)
                         raise Interrupted(f"in epoch {training.epoch + 1}; {how_to_continue(folder)}")
                     if clock.fraction >= 1:  # the budget is spent, so the epoch ends here
@@ -318,7 +320,7 @@ def _finish_epoch(loop: Loop, training: Training) -> None:
     step = training.epoch * loop.steps + training.step
     training.epoch, training.step = training.epoch + 1, 0
     loop.clock.stop()
-    training.seconds = loop.clock.seconds
+    training.seconds, training.cpu_seconds = loop.clock.seconds, loop.clock.cpu_seconds
     training.history.append(
         Epoch(
             epoch=training.epoch,

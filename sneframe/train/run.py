@@ -36,6 +36,7 @@ from sneframe.run_folder.training_networks import Range, TrainingNetworks, read_
 from sneframe.tasks import Tasks, make_task
 from sneframe.train import evaluate
 from sneframe.train.calibrate import calibrate
+from sneframe.train.clock import Clock
 from sneframe.train.data import Data, load_data
 from sneframe.train.loop import Training, fit
 from sneframe.train.objective import Objective
@@ -220,12 +221,13 @@ def finish(
         if objective.invariance is not None:
             checkpoint.restore_invariance(objective.invariance, tensors, best)
     if not model.head.trained:
-        clock = time.perf_counter()
+        clock = Clock(None, training.seconds, training.cpu_seconds)
+        clock.start()
         embedding = evaluate.embed(model.encoder, data, data.split.train, accelerator, batch_size=batch_size)
         targets = tasks.targets({name: data.training(name) for name in data.columns})
         with Blamed(model.head):
             model.head.finish(embedding, torch.from_numpy(targets))
-        training.seconds += time.perf_counter() - clock
+        training.seconds, training.cpu_seconds = clock.seconds, clock.cpu_seconds
     accelerator.wait_for_everyone()  # all have read the file that is now replaced
     if accelerator.is_main_process and not (training.epoch and model.head.trained):
         loss = objective.invariance
@@ -279,6 +281,7 @@ def finish(
         stopped_by=training.stopped_by,
         seconds=Seconds(
             train=training.seconds,
+            cpu=training.cpu_seconds,
             step=training.step_seconds / training.steps if training.steps else None,
             to_best=training.seconds_to_best,
             total=time.perf_counter() - started,

@@ -101,12 +101,12 @@ def test_csv_word_by_word():
         for metric in ("mse", "r2", "tau", "accuracy")
         for what in ("mean", "std", "low", "high", "seeds")
     ]
-    costs = "step_seconds,train_seconds,seconds_to_best,peak_memory,failed"
+    costs = "step_seconds,train_seconds,cpu_seconds,seconds_to_best,peak_memory,failed"
     against = "best,against_mean,against_low,against_high,coverage,size,epochs,of_epochs,cut,best_epoch"
     assert pages.csv(table(line)).splitlines() == [
         f"column,row,recipe,seeds,of,networks,{','.join(heads)},{against},{costs}",
         ",stats,stats/boosting,1,3,500,0.325,,0.29,0.36,,-0.1,,,,-0.2 0.0,,,,,,,,,,,0,0.2883,"
-        "0.25,0.3215,,0,0.0,30,0,0.0,,2.0,,419430400,",
+        "0.25,0.3215,,0,0.0,30,0,0.0,,2.0,,,419430400,",
     ]
 
 
@@ -124,6 +124,22 @@ def test_the_coverage_of_intervals_has_a_column():
     assert note in pages.html(table(covered, SECOND))
     assert pages.csv(table(covered)).splitlines()[1].count(",0.91234,") == 1
     assert "overage" not in pages.markdown(table(BEST, SECOND)) + pages.html(table(BEST, SECOND))
+
+
+def test_cpu_seconds_have_a_column():
+    """CPU seconds stand beside the seconds of training, and only if a line has them."""
+    measured = evolve(BEST, cpu_seconds=432.1)
+    lines = pages.markdown(table(measured, SECOND)).splitlines()
+    assert "| a step | training | CPU | to best |" in lines[2]
+    assert "| 123 ms | 10 min 0 s | 7 min 12 s | 9 min 50 s |" in lines[4]
+    assert "| – | 2 s | – | – |" in lines[5]
+    note = (
+        "CPU is the time that the cores worked for the training, which other work on the machine does not "
+        "change."
+    )
+    assert note in lines
+    assert note in pages.html(table(measured, SECOND))
+    assert "CPU" not in pages.markdown(table(BEST, SECOND)) + pages.html(table(BEST, SECOND))
 
 
 def test_several_columns_have_an_overview():

@@ -26,7 +26,8 @@ def second_per_step(monkeypatch):
         rates.append(loop.optimiser.param_groups[0]["lr"])
         now[0] += 1
 
-    monkeypatch.setattr(clock, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    times = SimpleNamespace(perf_counter=lambda: now[0], process_time=lambda: now[0] / 4)
+    monkeypatch.setattr(clock, "time", times)
     monkeypatch.setattr(loop, "train_step", step)
     return rates
 
@@ -54,6 +55,7 @@ def test_a_budget_cuts_between_two_steps(toy_zoo_path, tmp_path, second_per_step
     assert metrics["best_epoch"] == best
     assert metrics["seconds"] | {"total": None} == {
         "train": 6.0,
+        "cpu": 1.5,
         "step": 1.0,
         "to_best": epochs[best - 1]["seconds"],
         "total": None,
@@ -115,6 +117,7 @@ def test_a_fitted_head_counts_the_seconds_of_its_fit(toy_zoo_path, tmp_path):
     config = sneframe.recipe("stats", f"zoo.path={toy_zoo_path}", "head.trees=2")
     metrics = sneframe.run(config, tmp_path / "run", report=False).metrics
     assert metrics["seconds"]["train"] > 0
+    assert metrics["seconds"]["cpu"] > 0
     assert (metrics["seconds"]["step"], metrics["seconds"]["to_best"]) == (None, None)
     assert (metrics["steps"], metrics["passes"], metrics["stopped_by"]) == (0, 0, None)
 
@@ -144,16 +147,17 @@ def test_a_budget_is_a_time(value):
 
 def test_the_clock_counts_while_it_is_started(monkeypatch):
     """The clock counts only between start and stop, and adds the seconds of earlier sessions."""
-    now = [0.0]
-    monkeypatch.setattr(clock, "time", SimpleNamespace(perf_counter=lambda: now[0]))
-    watch = Clock(10.0, spent=2.0)
-    now[0] = 5.0
+    now, worked = [0.0], [0.0]
+    times = SimpleNamespace(perf_counter=lambda: now[0], process_time=lambda: worked[0])
+    monkeypatch.setattr(clock, "time", times)
+    watch = Clock(10.0, spent=2.0, cpu_spent=1.0)
+    now[0], worked[0] = 5.0, 1.0
     assert (watch.seconds, watch.fraction) == (2.0, 0.2)
     watch.start()
-    now[0] = 8.0
+    now[0], worked[0] = 8.0, 1.5
     assert (watch.seconds, watch.fraction) == (5.0, 0.5)
     watch.stop()
-    now[0] = 50.0
-    assert watch.seconds == 5.0
+    now[0], worked[0] = 50.0, 40.0
+    assert (watch.seconds, watch.cpu_seconds) == (5.0, 1.5)
     assert Clock(None, spent=5.0).fraction == 0.0
     assert Clock(1.0, spent=5.0).fraction == 1.0
