@@ -20,7 +20,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from sneframe.config.schema import option
 from sneframe.errors import FileError, ZooError
@@ -64,6 +64,7 @@ class SavedEpoch:
         epoch: number of the epoch.
         settings: settings of the trial by name.
         metrics: metrics of the epoch by name.
+        final: whether the trial has no later checkpoint.
     """
 
     trial: str
@@ -71,6 +72,7 @@ class SavedEpoch:
     epoch: int
     settings: Mapping[str, Any] = field(factory=dict)
     metrics: Mapping[str, Any] = field(factory=dict)
+    final: bool = False
 
 
 def read(config: ModelZoos, source: Path, reading: ImportContext) -> Iterator[Imported | Skipped]:
@@ -107,7 +109,12 @@ def _opened(source: Path) -> Iterator[Callable[[SavedEpoch], Imported]]:
         is_chain = str(checkpoint.settings.get("type", CHAINS[0])).lower().startswith(CHAINS)
         reader = chains if is_chain else others
         architecture = reader.describe(weights, activation=activation)
-        properties = {**checkpoint.settings, **checkpoint.metrics, "epoch": checkpoint.epoch}
+        properties = {
+            **checkpoint.settings,
+            **checkpoint.metrics,
+            "epoch": checkpoint.epoch,
+            "final": checkpoint.final,
+        }
         return one(checkpoint.file, architecture, weights, properties, group=checkpoint.trial)
 
     yield make
@@ -169,7 +176,8 @@ def _trial(params: Path, source: Path) -> list[SavedEpoch]:
             )
     if not checkpoints:
         raise FileError("the trial has no checkpoint_N/checkpoints")
-    return sorted(checkpoints, key=lambda each: each.epoch)
+    *others, last = sorted(checkpoints, key=lambda each: each.epoch)
+    return [*others, evolve(last, final=True)]
 
 
 def _epoch(values: Mapping[str, Any], number: int) -> int:

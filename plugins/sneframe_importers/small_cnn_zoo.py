@@ -93,6 +93,7 @@ def read(config: SmallCNNZoo, source: Path, reading: ImportContext) -> Iterator[
     metrics = _metrics(source / "metrics.csv.gz")
     weights = _weights(source / "weights.npy", len(metrics["step"]), variables)
     steps = np.array(metrics["step"])
+    metrics["final"] = _last(metrics["modeldir"], steps)
     published = None if config.split is None else _published(config.split, steps)
     wanted = np.isin(steps, config.steps) if config.steps else np.ones(len(steps), bool)
     if not wanted.any():
@@ -251,6 +252,14 @@ class SmallCNN(nn.Module):
             elif isinstance(layer, nn.Linear):
                 x = layer(x.mean((2, 3)))
         return x
+
+
+def _last(runs: Sequence[Any], steps: np.ndarray) -> list[bool]:
+    """Return for each row whether it is the last checkpoint of its run."""
+    last: dict[Any, int] = {}
+    for run, step in zip(runs, steps.tolist(), strict=True):
+        last[run] = max(step, last.get(run, step))
+    return [step == last[run] for run, step in zip(runs, steps.tolist(), strict=True)]
 
 
 def _published(path: Path, steps: np.ndarray) -> np.ndarray:

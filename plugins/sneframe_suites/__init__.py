@@ -1,4 +1,4 @@
-"""Suites that follow the SNE paper, and two more questions.
+"""Suites that compare methods, and a suite for each table and figure of the SNE paper.
 
 On sine INRs they compare methods, amounts of training data, ablations of SNE and of ``sne/probe``, and chunk
 sizes. On INRs of images they compare methods that classify the image. On CNNs they compare methods that
@@ -17,6 +17,7 @@ from sneframe.hookspecs import hookimpl
 def sneframe_suites() -> Sequence[Suite]:
     from sneframe_suites.classifier import ACCURACY, TRAINING
     from sneframe_suites.inr import DATA_EFFICIENCY, FREQUENCY, IMAGES
+    from sneframe_suites.paper import SUITES
     from sneframe_suites.probe import ABLATION as PROBE_ABLATION
     from sneframe_suites.probe import CLASSIFIERS
     from sneframe_suites.sne import ABLATION, CHUNK_SIZE
@@ -31,4 +32,5 @@ def sneframe_suites() -> Sequence[Suite]:
         ACCURACY,
         TRAINING,
         CLASSIFIERS,
+        *SUITES,
     ]

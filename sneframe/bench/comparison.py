@@ -12,23 +12,22 @@ from attrs import evolve, frozen
 from sneframe import atomic
 from sneframe.bench import cell as cells
 from sneframe.bench import pages
-from sneframe.bench.build import built
-from sneframe.bench.cell import Cell, Outcome
+from sneframe.bench.cell import Cell
 from sneframe.bench.finished import Policy, look, said
 from sneframe.bench.header import Header, header
 from sneframe.bench.naming import SuiteIdentity, refuse_twice, stem
+from sneframe.bench.outcome import Outcome, read_outcome
 from sneframe.bench.precheck import check
 from sneframe.bench.schedule import run_cells
 from sneframe.bench.sheet import Table
 from sneframe.bench.table import Entry, Line, lines
-from sneframe.bench.zoos import Crossing, StoredZoo, Target, labels_of, left_out
+from sneframe.bench.zoos import Crossing, StoredZoo, Target, crossings_of, labels_of
 from sneframe.compose import compose
 from sneframe.config.schema import NONE, RunConfig, ZooConfig, merge, parse_set
-from sneframe.config.suite import Built, Row, Suite, Variation
+from sneframe.config.suite import Row, Suite, Variation
 from sneframe.engine import Engine, SerialEngine
 from sneframe.errors import ConfigError, Interrupted, MachineError, SneframeError, choices
 from sneframe.progress import Reporter
-from sneframe.train.data import demo_zoo
 from sneframe.zoo.cache import default_folder
 
 
@@ -88,9 +87,9 @@ def compare(
         suite: what to run.
         out: folder of ``cells/`` and of the pages. The pages are named after the suite. If another comparison
             has pages of that name, a hash is appended.
-        train: zoos to train on, in place of the zoo of the suite.
-        test: zoos to test every model on. Without any, a model is tested on the test networks of the zoo that
-            it was trained on.
+        train: zoos to train on, in place of those of the suite.
+        test: zoos to test every model on, in place of those of the suite. Without any, a model is tested on
+            the test networks of the zoo that it was trained on.
         leave_one_out: for each zoo of ``train``, train on all other zoos together, and test on that zoo. The
             other zoos are merged under ``out``.
         zoos: folder for zoos that are built; default: the user's cache.
@@ -118,20 +117,15 @@ def compare(
     except OSError as error:
         raise MachineError(f"cannot write {folder}: {error.strerror or error}") from error
     atomic.sweep(folder, age=60.0)
-    sources = [StoredZoo.of(Path(path)) for path in train] or [_zoo(suite, zoos, reporter)]
-    targets = tuple(StoredZoo.of(Path(path)) for path in test)
-    for what, paths, places in (("train on", train, sources), ("test on", test, targets)):
-        # Without ``train`` there is no name to compare: the only source is the zoo of the suite.
-        refuse_twice(what, [(str(path), place.digest) for path, place in zip(paths, places, strict=False)])
-    if leave_one_out:
-        if targets or len(sources) < 2:
-            raise ConfigError(
-                f"leaving one out needs at least two zoos to train on and no zoos to test on, but "
-                f"got {len(sources)} and {len(targets)}"
-            )
-        crossings = left_out(sources, Path(out) / "zoos", reporter)
-    else:
-        crossings = [Crossing(source=source, targets=targets) for source in sources]
+    crossings = crossings_of(
+        suite,
+        train=train,
+        test=test,
+        leave_one_out=leave_one_out,
+        merged=Path(out) / "zoos",
+        kept=Path(zoos) if zoos is not None else default_folder(),
+        reporter=reporter,
+    )
     settings = _settings(suite, crossings, divided=not leave_one_out)
     check([setting.cells for setting in settings])
     keys = {cell.key for setting in settings if setting.row in again for cell in _made(setting)}
@@ -152,15 +146,6 @@ def whole_name(recipe: str) -> str:
 
 
 # -- what to run -----------------------------------------------------------------------------------
-
-
-def _zoo(suite: Suite, folder: Path | str | None, reporter: Reporter) -> StoredZoo:
-    if suite.zoo is None:
-        return StoredZoo.of(demo_zoo(reporter))
-    if isinstance(suite.zoo, Built):
-        kept = Path(folder) if folder is not None else default_folder()
-        return StoredZoo.of(built(suite.zoo, kept, reporter))
-    return StoredZoo.of(Path(suite.zoo))
 
 
 def _settings(suite: Suite, crossings: Sequence[Crossing], *, divided: bool) -> list[Setting]:
@@ -324,6 +309,7 @@ def _header(
         seeds=suite.seeds,
         budget=suite.budget,
         command=command,
+        note=suite.note,
     )
 
 
@@ -333,7 +319,7 @@ def _entry(setting: Setting, seeds: int, folder: Path) -> Entry:
         outcomes = (Outcome(seed=0, failed=setting.cells),)
     else:
         found = [cells.find(folder, cell) for cell in setting.cells]
-        outcomes = tuple(cells.read(path) for path in found if path is not None)
+        outcomes = tuple(read_outcome(path) for path in found if path is not None)
     return Entry(
         row=setting.row.label,
         recipe=setting.row.recipe,

@@ -9,7 +9,8 @@ from pathlib import Path
 from attrs import frozen
 
 from sneframe.bench import cell as cells
-from sneframe.bench.cell import Cell, Outcome
+from sneframe.bench.cell import Cell
+from sneframe.bench.outcome import Outcome, read_outcome
 from sneframe.bench.source import LIBRARIES, Made, changes, libraries, sources
 from sneframe.errors import counted
 
@@ -67,7 +68,7 @@ def look(folder: Path, wanted: Iterable[Cell], policy: Policy) -> list[Finished]
         if path is None:
             found.append(Finished(cell=cell, outcome=None))
             continue
-        outcome = cells.read(path)
+        outcome = read_outcome(path)
         changed: list[str] = []
         if outcome.source is not None:
             names = frozenset(choice.plugin for choice in cell.config.choices)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from attrs import frozen
 
-from sneframe.bench.cell import Outcome
+from sneframe.bench.outcome import Outcome
 from sneframe.config.schema import ZooConfig
 from sneframe.errors import counted
 from sneframe.report.words import count, duration, moment
@@ -39,6 +39,8 @@ def header(
     seeds: int,
     budget: float | None,
     command: str | None,
+    note: str | None = None,
+    unknown: str = "Python code made this comparison",
 ) -> Header:
     """Return the facts of a comparison.
 
@@ -49,8 +51,12 @@ def header(
         seeds: number of seeds of each row.
         budget: seconds of training of each run, or None.
         command: the command that runs the comparison again, or None.
+        note: what a suite says about its zoos, or None.
+        unknown: why the command is not known, if it is None.
     """
     facts = [("Zoo", "; ".join(f"{name}, digest {digest[:16]}" for name, digest in dict.fromkeys(zoos)))]
+    if note is not None:
+        facts.append(("Note", note))
     names = dict.fromkeys(config.property for config in configs if config.property is not None)
     if names:
         facts.append(("Property", ", ".join(names)))
@@ -71,7 +77,7 @@ def header(
     if dates:
         ends = list(dict.fromkeys((dates[0], dates[-1])))
         facts.append(("Finished", " to ".join(map(moment, ends))))
-    return Header(facts=tuple(facts), command=command, lacks=tuple(_lacks(outcomes, command)))
+    return Header(facts=tuple(facts), command=command, lacks=tuple(_lacks(outcomes, command, unknown)))
 
 
 def split_in_words(config: ZooConfig) -> str:
@@ -105,7 +111,7 @@ def versions_in_words(versions: Sequence[Mapping[str, str]]) -> Iterator[str]:
         yield f"plugins of {distribution}: {', '.join(name for _, name in names)}"
 
 
-def _lacks(outcomes: Sequence[Outcome], command: str | None) -> Iterator[str]:
+def _lacks(outcomes: Sequence[Outcome], command: str | None, unknown: str) -> Iterator[str]:
     """Yield a sentence for each fact that the page leaves out, with the reason."""
     undated = sum(outcome.finished is None and outcome.failed is None for outcome in outcomes)
     if undated:
@@ -115,4 +121,4 @@ def _lacks(outcomes: Sequence[Outcome], command: str | None) -> Iterator[str]:
             f"resampled one by one."
         )
     if command is None:
-        yield "The command is not known: Python code made this comparison."
+        yield f"The command is not known: {unknown}."

@@ -161,12 +161,14 @@ class Figures:
         intervals: the chart of the intervals of all methods; None if no method has a score.
         costs: the charts of the metric against training time and model size, each with its caption.
         predictions: a chart of the predictions of each method.
+        maps: maps of the embeddings of each method whose cells hold one.
         seed: the seed that made the predictions.
     """
 
     intervals: Markup | None
     costs: tuple[tuple[Markup, str], ...] = ()
     predictions: tuple[Markup, ...] = ()
+    maps: tuple[Markup, ...] = ()
     seed: int = 0
 
 
@@ -190,10 +192,12 @@ def figures(table: Table, place: int, lines: Sequence[Line]) -> Figures | None:
     )
     ends, name = charts.common_limits(known), table.property or "property"
     drawn = (charts.predictions(line, name, ends, f"{prefix}-{row}-") for row, line in enumerate(known))
+    maps = (charts.maps(line, f"{prefix}-{row}-") for row, line in enumerate(known))
     return Figures(
         intervals=charts.intervals(known, table.metric, heading, look, prefix),
         costs=tuple((chart, said) for chart, said in costs if chart is not None),
         predictions=tuple(chart for chart in drawn if chart is not None),
+        maps=tuple(chart for chart in maps if chart is not None),
         seed=known[0].outcomes[0].seed if known[0].outcomes else 0,
     )
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from attrs import field, frozen
 
-from sneframe.bench.cell import Outcome, Test
+from sneframe.bench.outcome import Outcome, Test
 from sneframe.config.suite import METRICS
 from sneframe.report.bootstrap import DRAWS, interval, resampled
 

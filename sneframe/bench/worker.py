@@ -19,16 +19,20 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import attrs
 
-from sneframe.bench import cell as cells
 from sneframe.bench.cell import Cell
+from sneframe.bench.outcome import described
+from sneframe.bench.zoos import StoredZoo
 from sneframe.config.structure import unstructure
 from sneframe.errors import SneframeError, printable
 from sneframe.freed_memory import keep_freed_memory
 from sneframe.progress import Advance, Reporter
+
+if TYPE_CHECKING:
+    from sneframe.run_folder.load import RunFolder
 
 Note = Callable[[str], None]
 GRACE = 10.0  #: seconds for a process to end by itself before it is killed
@@ -92,11 +96,15 @@ def run_cell(cell: Cell, note: Note, *, threads: str | None = None) -> dict[str,
 def job_of(cell: Cell, folder: str) -> dict[str, Any]:
     """Return the job that a process reads to run a cell. The process writes its files under ``folder``."""
     targets = [
-        {"path": str(each.zoo.path), "digest": each.zoo.digest, "divided": each.divided}
-        for each in cell.targets
+        {**_named(each.zoo), "path": str(each.zoo.path), "divided": each.divided} for each in cell.targets
     ]
     config = unstructure(cell.config)
-    return {"config": config, "digest": cell.zoo.digest, "targets": targets, "folder": folder}
+    return {"config": config, **_named(cell.zoo), "targets": targets, "folder": folder}
+
+
+def _named(zoo: StoredZoo) -> dict[str, Any]:
+    """Return what a test says about its zoo."""
+    return {"digest": zoo.digest, "label": zoo.label}
 
 
 def _end(process: subprocess.Popen[str]) -> None:
@@ -159,7 +167,7 @@ def work(job: Mapping[str, Any], note: Note) -> dict[str, Any]:
     folder = Path(job["folder"]) / "run"
     metrics = run(config, folder, reporter=Notes(note), report=False).metrics
     environment = read_json(folder / "environment.json", Environment)
-    tests = [_own_test(folder, job["digest"])]
+    tests = [_own_test(folder, job["digest"], job["label"])]
     tests += [_other_test(folder, config, metrics["property"], target) for target in job["targets"]]
     return {
         "failed": None,
@@ -193,14 +201,31 @@ def work(job: Mapping[str, Any], note: Note) -> dict[str, Any]:
     }
 
 
-def _own_test(folder: Path, digest: str) -> dict[str, Any]:
+def _own_test(folder: Path, digest: str, label: str) -> dict[str, Any]:
     from sneframe.run_folder.load import read_folder
 
     read = read_folder(folder)
     found = read.predictions[0]
     true, predicted = found.true.tolist(), found.predicted.tolist()
-    test = cells.described(digest, read.metrics.test, found.ids.tolist(), true, predicted, found.group)
-    return {**test, "coverage": read.metrics.intervals and read.metrics.intervals.coverage}
+    test = described(digest, label, read.metrics.test, found.ids.tolist(), true, predicted, found.group)
+    coverage = read.metrics.intervals and read.metrics.intervals.coverage
+    return {**test, "coverage": coverage, **(_mapped(read) if read.shown else {})}
+
+
+def _mapped(run: RunFolder) -> dict[str, Any]:
+    """Return where the test networks lie on a map of their embeddings, and the values to show on it."""
+    from sneframe.report.projection import Projection, project, unit
+
+    ids, embeddings = run.predictions[0].ids.tolist(), run.embeddings
+    projection = None if embeddings is None else project(embeddings.values)
+    if embeddings is None or not isinstance(projection, Projection):
+        return {}
+    row = {number: place for place, number in enumerate(embeddings.ids[projection.rows].tolist())}
+    points = unit(projection.tsne)
+    return {
+        "shown": {name: values.tolist() for name, values in run.shown.items()},
+        "map": [points[row[number]] if number in row else [None, None] for number in ids],
+    }
 
 
 def _other_test(folder: Path, config: Any, name: str, target: Mapping[str, Any]) -> dict[str, Any]:
@@ -223,11 +248,11 @@ def _other_test(folder: Path, config: Any, name: str, target: Mapping[str, Any])
             model, data, positions, accelerator, batch_size=config.train.batch_size
         ).value
     except Exception as error:  # noqa: BLE001  # a model may fail in any way on other networks
-        return {"zoo": target["digest"], "failed": said(error)}
+        return {"zoo": target["digest"], "label": target["label"], "failed": said(error)}
     task, own = next(tasks.split(value))
     true, ids = task.truth(data.columns[name].take(positions)), data.batch.ids[positions].tolist()
     scores, predicted, group = task.score(true, own), task.predict(own).tolist(), data.zoo.group[positions]
-    return cells.described(target["digest"], scores, ids, true.tolist(), predicted, group)
+    return described(target["digest"], target["label"], scores, ids, true.tolist(), predicted, group)
 
 
 def peak_memory() -> int:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from attrs import evolve, frozen
 
+from sneframe.bench.build import built
+from sneframe.bench.naming import refuse_twice
+from sneframe.config.suite import Built, Suite
+from sneframe.errors import ConfigError
 from sneframe.progress import Reporter
+from sneframe.train.data import demo_zoo
 from sneframe.zoo import merge, open_zoo
 
 
@@ -66,10 +71,56 @@ class Crossing:
     targets: tuple[StoredZoo, ...]
 
 
+def crossings_of(
+    suite: Suite,
+    *,
+    train: Sequence[Path | str] = (),
+    test: Sequence[Path | str] = (),
+    leave_one_out: bool = False,
+    merged: Path,
+    kept: Path,
+    reporter: Reporter,
+) -> list[Crossing]:
+    """Return what a comparison trains on, each with what it tests on. Missing zoos are built or merged.
+
+    Args:
+        suite: names the zoos.
+        train: zoos to train on, in place of those of the suite.
+        test: zoos to test on, in place of those of the suite.
+        leave_one_out: for each zoo to train on, train on all others together, and test on this zoo.
+        merged: folder for merged zoos.
+        kept: folder for zoos that are built.
+        reporter: receives progress.
+
+    Raises:
+        ConfigError: ``leave_one_out`` or training together has fewer than two zoos to train on, or has zoos
+            to test on; a zoo is named twice.
+        ZooError: a zoo does not exist, or zoos cannot be merged.
+        MachineError: a folder cannot be written.
+        Interrupted: after Ctrl-C while a zoo is built.
+    """
+    named = tuple(train) or suite.train
+    sources = [_stored(each, kept, reporter) for each in named or (suite.zoo,)]
+    tested = tuple(test) or suite.test
+    targets = tuple(_stored(each, kept, reporter) for each in tested)
+    for what, words, places in (("train on", named or ("",), sources), ("test on", tested, targets)):
+        pairs = zip(map(_word, words), places, strict=True)
+        refuse_twice(what, [(word, place.digest) for word, place in pairs])
+    if not leave_one_out and not suite.together:
+        return [Crossing(source=source, targets=targets) for source in sources]
+    if targets or len(sources) < 2:
+        how = "leaving one out" if leave_one_out else "training on zoos together"
+        raise ConfigError(
+            f"{how} needs at least two zoos to train on and no zoos to test on, but "
+            f"got {len(sources)} and {len(targets)}"
+        )
+    if leave_one_out:
+        return left_out(sources, merged, reporter)
+    return [Crossing(source=_merged(sources, "all", labels_of(sources), merged, reporter), targets=())]
+
+
 def left_out(sources: Sequence[StoredZoo], folder: Path, reporter: Reporter) -> list[Crossing]:
     """Return one crossing for each zoo: train on all other zoos, merged into one, and test on this zoo.
-
-    A merged zoo is written once. Its name contains a hash of the zoos that it was merged from.
 
     Args:
         sources: at least two zoos, none twice.
@@ -84,18 +135,42 @@ def left_out(sources: Sequence[StoredZoo], folder: Path, reporter: Reporter) -> 
     found = []
     for target in sources:
         others = [source for source in sources if source.digest != target.digest]
-        label = f"all but {labels[target]}"
-        digest = hashlib.sha256(" ".join(source.digest for source in others).encode()).hexdigest()[:8]
-        path = folder / f"{label.replace(' ', '-')}-{digest}.zarr"
-        if len(others) == 1:
-            path = others[0].path
-        elif not path.exists():
-            reporter.say(f"merging {', '.join(labels[source] for source in others)}, once, into {path}")
-            merge(
-                [source.path for source in others], path, labels=[labels[s].replace("/", "-") for s in others]
-            )
-        found.append(Crossing(source=evolve(StoredZoo.of(path), label=label), targets=(target,)))
+        source = _merged(others, f"all but {labels[target]}", labels, folder, reporter)
+        found.append(Crossing(source=source, targets=(target,)))
     return found
+
+
+def _merged(
+    sources: Sequence[StoredZoo],
+    label: str,
+    labels: Mapping[StoredZoo, str],
+    folder: Path,
+    reporter: Reporter,
+) -> StoredZoo:
+    """Return zoos merged into one. It is written once: its name has a hash of the zoos in it."""
+    if len(sources) == 1:
+        return evolve(sources[0], label=label)
+    digest = hashlib.sha256(" ".join(source.digest for source in sources).encode()).hexdigest()[:8]
+    path = folder / f"{label.replace(' ', '-')}-{digest}.zarr"
+    if not path.exists():
+        reporter.say(f"merging {', '.join(labels[source] for source in sources)}, once, into {path}")
+        merge([s.path for s in sources], path, labels=[labels[s].replace("/", "-") for s in sources])
+    return evolve(StoredZoo.of(path), label=label)
+
+
+def _stored(zoo: Built | Path | str | None, kept: Path, reporter: Reporter) -> StoredZoo:
+    """Return a zoo on disk. It is built if it is missing. None is the demo zoo."""
+    if zoo is None:
+        return StoredZoo.of(demo_zoo(reporter))
+    if not isinstance(zoo, Built):
+        return StoredZoo.of(Path(zoo))
+    stored = StoredZoo.of(built(zoo, kept, reporter))
+    return stored if zoo.label is None else evolve(stored, label=zoo.label)
+
+
+def _word(zoo: Built | Path | str | None) -> str:
+    """Return what a user calls a zoo."""
+    return zoo.label or zoo.builder if isinstance(zoo, Built) else f"{zoo or 'the demo zoo'}"
 
 
 def labels_of(places: Sequence[StoredZoo]) -> dict[StoredZoo, str]:

@@ -13,12 +13,18 @@ import click
 from sneframe.cli.engines import engine_of, engine_options
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from sneframe.bench.comparison import ComparisonResult
+    from sneframe.bench.sheet import Table as BenchTable
+    from sneframe.bench.table import Line
     from sneframe.config.suite import Suite
 
 SHIPPED = "suites"  #: the suites of this plugin need no prefix
 REFERENCES = ("stats/pooled", "stats/mean")  #: a method for any architecture, and one that learns nothing
 UNSAID = (
+    "markdown",
+    "finished",
     "engine",
     "workers",
     "address",
@@ -120,6 +126,16 @@ class Listed(click.ParamType[tuple[str, ...]]):
     is_flag=True,
     help="Use finished cells even if the code that made them has changed.",
 )
+@click.option(
+    "--finished",
+    is_flag=True,
+    help="Show the table of the finished cells in OUT. Nothing is run or written, and no zoo is needed.",
+)
+@click.option(
+    "--markdown",
+    is_flag=True,
+    help="Print the table as Markdown to standard output, and all else to standard error.",
+)
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def compare(
     name: str | None,
@@ -142,6 +158,8 @@ def compare(
     retry: bool,  # noqa: FBT001
     rerun: tuple[str, ...],
     reuse: bool,  # noqa: FBT001
+    finished: bool,  # noqa: FBT001
+    markdown: bool,  # noqa: FBT001
     quiet: bool,  # noqa: FBT001
 ) -> None:
     """Run methods on the same zoo, splits and seeds, and write one table of their scores.
@@ -154,6 +172,7 @@ def compare(
     from attrs import evolve
 
     from sneframe.bench import compare as run_suite
+    from sneframe.bench.gathered import gather
     from sneframe.cli.terminal import Terminal
     from sneframe.errors import ConfigError, printable
     from sneframe.progress import Reporter
@@ -164,7 +183,13 @@ def compare(
         raise click.UsageError("--test needs something to train on: --train, --zoo or --suite")
     if leave_one_out and not train:
         raise click.UsageError("--leave-one-out needs the zoos: --train a.zarr,b.zarr,c.zarr")
+    console = None if quiet else Terminal(stderr=markdown)
+    if finished and not name and not recipes:
+        _show(console, gather(out, metric=metric), markdown=markdown)
+        return
     suite = _rows(_suite(name), recipes) if name else _adhoc(recipes, words)
+    if zoo and suite.train:
+        raise click.UsageError(f"suite {name!r} trains on several zoos; name yours with --train and --test")
     if references or (references is None and train):
         suite = _with_references(suite)
     given: dict[str, Any] = {
@@ -179,7 +204,9 @@ def compare(
     except ValueError as error:
         raise ConfigError(str(error.args[0])) from error
     suite = evolve(suite, overrides=(*suite.overrides, *words))
-    console = None if quiet else Terminal()
+    if finished:
+        _show(console, gather(out, suite), markdown=markdown)
+        return
     result = run_suite(
         suite,
         out,
@@ -194,10 +221,23 @@ def compare(
         command=_command(click.get_current_context()),
         reporter=Reporter(console),
     )
+    if markdown:
+        click.echo(result.markdown.read_text(encoding="utf-8"), nl=False)
+    elif console is not None:
+        _print(console, suite.title, suite.metric, result.lines)
     if console is not None:
-        _print(console, suite, result)
         console.print(printable(f"table: {result.html}"), soft_wrap=True)
     _check_all_ran(result)
+
+
+def _show(console: Console | None, table: BenchTable, *, markdown: bool) -> None:
+    """Print the table of finished cells."""
+    from sneframe.bench import pages
+
+    if markdown:
+        click.echo(pages.markdown(table), nl=False)
+    elif console is not None:
+        _print(console, table.title, table.metric, table.lines)
 
 
 def _command(context: click.Context) -> str:
@@ -292,21 +332,21 @@ def _with_references(suite: Suite) -> Suite:
     return evolve(suite, rows=(*suite.rows, *more))
 
 
-def _print(console: Any, suite: Suite, result: ComparisonResult) -> None:
+def _print(console: Console, title: str, metric: str, lines: Sequence[Line]) -> None:
     from rich.table import Table
 
     from sneframe.bench.pages import reason, spread
     from sneframe.bench.sheet import name_of, shown_metrics
     from sneframe.errors import printable
 
-    metrics = shown_metrics(result.lines, suite.metric)
-    table = Table("", *(name_of(metric, result.lines) for metric in metrics), title=printable(suite.title))
-    for line in result.lines:
+    metrics = shown_metrics(lines, metric)
+    table = Table("", *(name_of(each, lines) for each in metrics), title=printable(title))
+    for line in lines:
         name = f"{line.row}, {line.column}" if line.column else line.row
-        scores = (spread(metric, line.scores[metric]) for metric in metrics)
+        scores = (spread(each, line.scores[each]) for each in metrics)
         table.add_row(printable(name), *scores)
     console.print(table)
-    for line in result.lines:
+    for line in lines:
         if reason(line):
             name = f"{line.row}, {line.column}" if line.column else line.row
             console.print(printable(f"{name}: {reason(line)}"), soft_wrap=True)

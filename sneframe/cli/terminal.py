@@ -12,10 +12,14 @@ from sneframe.errors import printable
 
 
 class Terminal(Console):
-    """Standard output on which ``[/b]`` in a name is plain text, not markup."""
+    """Standard output on which ``[/b]`` in a name is plain text, not markup.
 
-    def __init__(self) -> None:
-        super().__init__(markup=False, emoji=False, highlight=False)
+    Args:
+        stderr: whether to print to standard error instead, because standard output holds a result.
+    """
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, stderr=stderr)
 
     def on_broken_pipe(self) -> None:
         """Print nothing more. A run goes on when the reader of its output leaves."""

@@ -13,18 +13,15 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from markupsafe import Markup
 
 from sneframe.atomic import write_bytes
 from sneframe.errors import RunError
 from sneframe.predict.embedding_table import EmbeddingTable
 from sneframe.report.drawing import PALETTE
-from sneframe.report.projection import Projection, project
+from sneframe.report.projection import Projection, project, unit
 from sneframe.report.template import template
 from sneframe.zoo.column import finite_or_none
-
-DIGITS = 5  #: decimals of a coordinate
 
 
 def write_map(embedded: EmbeddingTable, name: str, path: Path, *, colour: str | None = None) -> Path:
@@ -75,7 +72,7 @@ def _data(embedded: EmbeddingTable, projection: Projection) -> dict[str, Any]:
     rows = projection.rows.tolist()
     return {
         "source": [embedded.sources[row] for row in rows],
-        "maps": {"t-SNE": _unit(projection.tsne), "PCA": _unit(projection.pca)},
+        "maps": {"t-SNE": unit(projection.tsne), "PCA": unit(projection.pca)},
         "properties": {
             name: [finite_or_none(values[row]) for row in rows]
             for name, values in embedded.properties.items()
@@ -83,10 +80,3 @@ def _data(embedded: EmbeddingTable, projection: Projection) -> dict[str, Any]:
         },
         "palette": PALETTE,
     }
-
-
-def _unit(points: np.ndarray) -> list[list[float]]:
-    """Return points scaled to [0, 1] along each axis, so that the map fills its box."""
-    low, span = points.min(0), np.ptp(points, axis=0)
-    scaled = np.where(span > 1e-12, (points - low) / np.maximum(span, 1e-12), 0.5)
-    return np.round(scaled, DIGITS).tolist()

@@ -11,6 +11,7 @@ SEED = 0
 MOST_NETWORKS = 5000
 MOST_WIDTH = 50
 FEWEST_NETWORKS = 5
+DIGITS = 5  #: decimals of a coordinate that is written to a file
 
 
 @frozen(kw_only=True, eq=False)
@@ -61,3 +62,10 @@ def project(values: np.ndarray) -> Projection | str:
         tsne=tsne,
         perplexity=perplexity,
     )
+
+
+def unit(points: np.ndarray) -> list[list[float]]:
+    """Return ``(n, 2)`` points scaled to [0, 1] along each axis, so that a map fills its box."""
+    low, span = points.min(0), np.ptp(points, axis=0)
+    scaled = np.where(span > 1e-12, (points - low) / np.maximum(span, 1e-12), 0.5)
+    return [[float(x), float(y)] for x, y in np.round(scaled, DIGITS)]

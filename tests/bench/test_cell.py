@@ -11,6 +11,7 @@ import sneframe
 from sneframe import plugins
 from sneframe.bench import cell as cells
 from sneframe.bench.cell import Cell
+from sneframe.bench.outcome import described, read_outcome
 from sneframe.bench.zoos import StoredZoo, Target
 from sneframe.config.structure import structure
 from sneframe.errors import RunError
@@ -30,7 +31,7 @@ def left(n=5):
     return {
         "failed": None,
         "tests": [
-            cells.described("z", scores, range(n), true.tolist(), predicted.tolist(), np.arange(n) // 2)
+            described("z", "toy", scores, range(n), true.tolist(), predicted.tolist(), np.arange(n) // 2)
         ],
         "size": 7,
         "epochs": 3,
@@ -113,7 +114,7 @@ def test_what_is_written_is_read(cell, tmp_path):
     """A cell is read back as it was written."""
     path = cells.write(tmp_path, cell, left(), {})
     assert path.name == f"stats-default-toy-3-{cell.key}.json"
-    found = cells.read(path)
+    found = read_outcome(path)
     expected = left()["tests"][0]
     assert (found.seed, found.failed, found.epochs, found.passes) == (3, None, 3, 2.5)
     assert (found.stopped_by, found.step_seconds, found.seconds_to_best) == ("budget", 0.25, None)
@@ -125,25 +126,25 @@ def test_what_is_written_is_read(cell, tmp_path):
 
 def test_run_groups_are_kept_where_they_matter(cell, tmp_path):
     """A cell keeps run groups as numbers if one has several networks, and the time when it finished."""
-    outcome = cells.read(cells.write(tmp_path, cell, left(), {}))
+    outcome = read_outcome(cells.write(tmp_path, cell, left(), {}))
     assert outcome.tests[0].group.tolist() == [0, 0, 1, 1, 2]
     assert outcome.finished.endswith("+00:00")
-    alone = cells.described("z", Scores(n=2, mse=0.0), [1, 2], [0.0, 1.0], [0.0, 1.0], np.array(["b", "a"]))
+    alone = described("z", "toy", Scores(n=2, mse=0.0), [1, 2], [0.0, 1.0], [0.0, 1.0], np.array(["b", "a"]))
     assert "group" not in alone
 
 
 def test_the_coverage_is_kept(cell, tmp_path):
     """A test of an older version has none."""
     content = left()
-    assert cells.read(cells.write(tmp_path, cell, content, {})).tests[0].coverage is None
+    assert read_outcome(cells.write(tmp_path, cell, content, {})).tests[0].coverage is None
     content["tests"][0]["coverage"] = 0.875
-    assert cells.read(cells.write(tmp_path, cell, content, {})).tests[0].coverage == 0.875
+    assert read_outcome(cells.write(tmp_path, cell, content, {})).tests[0].coverage == 0.875
 
 
 def test_cells_of_the_benchmarks_are_read():
     """Older cells without dates and run groups are read, with their baseline and machine."""
     folder = Path(__file__).parents[2] / "docs" / "benchmarks" / "inr-frequency" / "cells"
-    outcome = cells.read(sorted(folder.glob("*.json"))[0])
+    outcome = read_outcome(sorted(folder.glob("*.json"))[0])
     assert (outcome.finished, outcome.tests[0].group) == (None, None)
     assert outcome.baseline.n == outcome.tests[0].scores.n
     assert outcome.machine == "Linux x86_64, 2 cores, cpu, 1 thread"
@@ -151,10 +152,8 @@ def test_cells_of_the_benchmarks_are_read():
 
 def test_values_are_single_precision_in_few_digits(cell):
     """True and predicted values are stored with as many digits as float32 has."""
-    described = cells.described(
-        "z", Scores(n=1, mse=0, r2=None, tau=None), [1], [0.1], [1 / 3], np.array([5])
-    )
-    assert json.dumps(described["true"] + described["predicted"]) == "[0.1, 0.33333334]"
+    stored = described("z", "toy", Scores(n=1, mse=0, r2=None, tau=None), [1], [0.1], [1 / 3], np.array([5]))
+    assert json.dumps(stored["true"] + stored["predicted"]) == "[0.1, 0.33333334]"
 
 
 def test_a_cell_of_500_networks_is_small(cell, tmp_path):
@@ -194,7 +193,7 @@ def test_a_default_that_has_changed_makes_another_cell(cell, tmp_path):
 
 def test_a_failure_is_read_as_one(cell, tmp_path):
     """A failed cell is read with its reason and without tests."""
-    found = cells.read(cells.write(tmp_path, cell, {"failed": "no memory"}, {}))
+    found = read_outcome(cells.write(tmp_path, cell, {"failed": "no memory"}, {}))
     assert (found.seed, found.failed) == (3, "no memory")
     assert found.test("z").failed == "no memory"
 
@@ -220,7 +219,7 @@ def test_a_damaged_file_is_named(cell, tmp_path, change, said):
     change(data)
     path.write_text(json.dumps(data))
     with pytest.raises(RunError, match=re_of(said)) as caught:
-        cells.read(path)
+        read_outcome(path)
     assert str(caught.value).startswith(str(path))
 
 

@@ -10,8 +10,8 @@ import pytest
 from attrs import evolve
 
 from sneframe.bench import charts, pages
-from sneframe.bench.cell import Outcome, Test
 from sneframe.bench.header import header
+from sneframe.bench.outcome import Outcome, Test
 from sneframe.bench.sheet import Table
 from sneframe.bench.table import Line, PairedDifference, Spread
 from sneframe.config.schema import ZooConfig

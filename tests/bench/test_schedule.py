@@ -10,8 +10,8 @@ import pytest
 from attrs import evolve
 from filelock import FileLock
 
-from sneframe.bench import cell as cells
 from sneframe.bench import compare, schedule
+from sneframe.bench.outcome import read_outcome
 from sneframe.engine import ProcessEngine, SerialEngine, process
 from sneframe.errors import MachineError
 
@@ -170,7 +170,7 @@ def test_a_cell_that_is_killed_again_has_failed(suite, row, tmp_path, monkeypatc
     assert (line.failed, len(tries)) == (("its process was killed by signal 9",), 2)
     (path,) = cells_in(tmp_path / "out")
     assert "killed" not in {key for key in json.loads(path.read_text()) if key != "failed"}
-    assert cells.read(path).failed == "its process was killed by signal 9"
+    assert read_outcome(path).failed == "its process was killed by signal 9"
 
 
 def test_workers_share_the_cores(monkeypatch):

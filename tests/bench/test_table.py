@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from attrs import evolve
 
-from sneframe.bench.cell import Outcome, Test
+from sneframe.bench.outcome import Outcome, Test
 from sneframe.bench.table import Entry, PairedDifference, Spread, lines
 from sneframe.config.suite import METRICS
 from sneframe.metrics import score

@@ -13,6 +13,7 @@ import sneframe
 from sneframe.bench import cell as cells
 from sneframe.bench import worker
 from sneframe.bench.cell import Cell
+from sneframe.bench.outcome import read_outcome
 from sneframe.bench.zoos import StoredZoo
 
 
@@ -37,7 +38,7 @@ def test_a_cell_says_that_memory_decided_the_order(toy_zoo_path, tmp_path, monke
     """A zoo beyond memory is shuffled in blocks, which changes numbers, so the table says so."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     cell = cell_of(toy_zoo_path, "zoo.memory=100B", "train.epochs=1", recipe="deepsets")
-    outcome = cells.read(cells.write(tmp_path, cell, worker.run_cell(cell, lambda note: None), {}))
+    outcome = read_outcome(cells.write(tmp_path, cell, worker.run_cell(cell, lambda note: None), {}))
     assert outcome.machine.endswith("networks shuffled in blocks")
 
 

@@ -40,6 +40,9 @@ def test_the_suites_of_the_papers_are_there():
         "suites/cnn-accuracy",
         "suites/cnn-hyperparameters",
         "suites/cnn-probe-ablation",
+        *(f"suites/paper-table-{number}" for number in range(1, 10)),
+        "suites/paper-figure-2",
+        "suites/paper-figure-3",
     }
     assert [variation.label for variation in SHIPPED["suites/inr-data-efficiency"].variations] == [
         "10%",
@@ -57,18 +60,78 @@ def test_the_rows_of_a_suite_differ(name):
     assert len({str(config) for config in made}) == len(suite.rows)
 
 
+def configured(zoo):
+    """Return the configuration of the builder of a zoo."""
+    return plugins.load([zoo.builder.partition("/")[0]]).zoo(zoo.builder).config(**zoo.options)
+
+
 def test_the_zoos_of_the_suites_can_be_built():
     """The builder of each suite takes its options."""
     for suite in SHIPPED.values():
-        plugin = suite.zoo.builder.partition("/")[0]
-        builder = plugins.load([plugin]).zoo(suite.zoo.builder)
-        config = builder.config(**suite.zoo.options)
+        if suite.zoo is None:
+            continue
+        config = configured(suite.zoo)
         if suite.zoo.builder == "zoos/sine":
             assert (config.networks, config.widths, config.seed) == (3000, (32, 32), 1)
         elif suite.zoo.builder == "zoos/images":
             assert (config.networks, config.views, config.data) == (3 * 1797, 3, "digits")
         else:
             assert (config.arch, config.networks, config.data) == ("small-cnn", 1000, "digits")
+
+
+PAPER = {name.removeprefix("suites/paper-"): suite for name, suite in SHIPPED.items() if "paper-" in name}
+
+
+@pytest.mark.parametrize(
+    ("name", "train", "test"),
+    [
+        ("table-2", "arch1 mnist, arch1 cifar10, arch1 svhn", "arch2 mnist, arch2 cifar10, arch2 svhn"),
+        ("table-3", "small-cnn svhn", "small-cnn svhn, small-cnn mnist, small-cnn cifar10"),
+        ("table-4", "arch1 mnist", "transformer mnist"),
+        ("table-9", "arch2 mnist, arch2 cifar10, arch2 svhn", "arch1 mnist, arch1 cifar10, arch1 svhn"),
+        ("figure-2", "small-cnn mnist, small-cnn fashion, small-cnn cifar10, small-cnn svhn", ""),
+    ],
+)
+def test_the_zoos_of_the_paper(name, train, test):
+    """A suite of the paper trains and tests on the architectures and images of its table."""
+
+    def named(zoos):
+        return ", ".join(f"{configured(zoo).arch} {configured(zoo).data_name}" for zoo in zoos)
+
+    suite = PAPER[name]
+    assert (named(suite.train), named(suite.test)) == (train, test)
+    assert len({zoo.label for zoo in (*suite.train, *suite.test)}) == len(
+        {*train.split(", "), *test.split(", ")} - {""}
+    )
+
+
+def test_one_zoo_is_the_same_in_all_suites_of_the_paper():
+    """A zoo that several suites name has the same options in each, so that it is built once."""
+    zoos = {}
+    for suite in PAPER.values():
+        for zoo in (*suite.train, *suite.test):
+            assert zoos.setdefault(zoo.label, configured(zoo)) == configured(zoo)
+    assert len(zoos) == 11
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_a_suite_of_the_paper_says_whose_zoos_it_has(name):
+    """Every suite says that its zoos are ours, and how the published ones are read if there are any."""
+    assert " are ours" in PAPER[name].note
+    assert ("sneframe zoo import" in PAPER[name].note) != ("not released" in PAPER[name].note)
+
+
+def test_zoos_that_do_not_fit_together_are_refused():
+    """Training on zoos together needs two of them, and leaves no zoo to test on."""
+    words = {"name": "x/y", "title": "z", "rows": [Row(label="a", recipe="b")]}
+    for wrong, said in (
+        ({"zoo": "a.zarr", "train": ["b.zarr"]}, "train replaces zoo; give one of them"),
+        ({"test": ["b.zarr"]}, "test needs zoos to train on"),
+        ({"train": ["a.zarr"], "together": True}, "at least two in train"),
+        ({"train": ["a.zarr", "b.zarr"], "test": ["c.zarr"], "together": True}, "none in test"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            Suite(**words, **wrong)
 
 
 def test_something_else_than_a_suite_is_refused(monkeypatch):

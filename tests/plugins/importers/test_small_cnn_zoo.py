@@ -90,7 +90,8 @@ def test_every_checkpoint_is_a_network_with_its_metrics(folder, imported):
     assert len(zoo.architectures) == 4
     assert {a.num_weights for a in zoo.architectures} == {WIDTH}
     assert all(len(a.groups) == 3 for a in zoo.architectures)
-    assert zoo.properties == ("activation", "learning_rate", "init_std", "step", "test_accuracy")
+    assert zoo.properties == ("activation", "learning_rate", "init_std", "step", "test_accuracy", "final")
+    assert zoo.column("final").tolist() == [step == max(STEPS) for step in zoo.column("step").tolist()]
     row = np.rint(zoo.column("test_accuracy") * 100).astype(int)
     assert sorted(row.tolist()) == list(range(30))
     assert zoo.group.tolist() == [f"/home/x/{number // 3}" for number in row]
