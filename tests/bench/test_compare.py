@@ -572,6 +572,43 @@ def test_leaving_one_out_needs_two_zoos(suite, toy_zoo_path, other_zoo_path, tmp
         compare(suite, tmp_path / "out", train=[toy_zoo_path, toy_zoo_path], leave_one_out=True)
 
 
+def test_a_suite_names_its_own_zoos(suite, ran, row, toy_zoo_path, other_zoo_path, tmp_path):
+    """A suite may name the zoos to train on and to test on, and those of the caller replace them."""
+    one = evolve(
+        suite,
+        rows=[row("stats/pooled", "head.trees=2")],
+        seeds=1,
+        zoo=None,
+        train=[str(toy_zoo_path)],
+        test=[str(other_zoo_path)],
+        note="These are toys.",
+    )
+    result = compare(one, tmp_path / "out")
+    assert [line.column for line in result.lines] == ["toy → other"]
+    assert "- Note: These are toys." in result.markdown.read_text()
+    swapped = compare(one, tmp_path / "other", train=[other_zoo_path], test=[toy_zoo_path])
+    assert [line.column for line in swapped.lines] == ["other → toy"]
+
+
+def test_a_suite_trains_on_zoos_together(suite, ran, row, toy_zoo_path, other_zoo_path, tmp_path):
+    """One model is trained on all zoos, and tested on the test networks of all. Cells keep a map of them."""
+    one = evolve(
+        suite,
+        rows=[row("sne/default")],
+        seeds=1,
+        zoo=None,
+        train=[str(toy_zoo_path), str(other_zoo_path)],
+        together=True,
+        overrides=(*suite.overrides, 'zoo.show=["zoo"]', "zoo.sizes=[0.5,0.2,0.3]"),
+    )
+    result = compare(one, tmp_path / "out")
+    (line,) = result.lines
+    assert (line.column, len(ran)) == ("", 1)
+    assert set(line.test.shown["zoo"]) == {"toy", "other"}
+    assert line.test.map.shape == (line.networks, 2)
+    assert (line.test.map.min(0).tolist(), line.test.map.max(0).tolist()) == ([0, 0], [1, 1])
+
+
 # -- a zoo that is built ---------------------------------------------------------------------------
 
 

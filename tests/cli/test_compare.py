@@ -51,6 +51,39 @@ def test_recipes_seeds_budget_and_keys(capsys, here, asked):
     assert (here / "compare" / "recipes.html").exists()
 
 
+def test_markdown_is_all_that_standard_output_holds(capsys, here, asked):
+    """--markdown prints the page recipes.md to standard output, and messages to standard error."""
+    words = ("--recipes", "stats/mean", "--zoo", "toy.zarr", "--property", "scale", "--seeds", "1")
+    _, out, err = call(capsys, *words, "--markdown")
+    assert out == (here / "compare" / "recipes.md").read_text()
+    assert out.startswith("# stats/mean\n")
+    assert "recipes.html" in " ".join(err.split())
+
+
+def test_finished_cells_are_shown_without_their_zoo(capsys, here, asked):
+    """--finished runs nothing, writes nothing, and needs no zoo."""
+    words = ("--recipes", "stats/mean", "--property", "scale", "--seeds", "1")
+    call(capsys, *words, "--zoo", "toy.zarr")
+    before = sorted(path.name for path in here.rglob("*"))
+    (here / "toy.zarr").rename(here / "away")
+    for more in ((), ("--recipes", "stats/mean")):
+        code, out, _ = call(capsys, "--finished", "--markdown", *more)
+        assert (code, len(asked)) == (0, 1)
+        assert "- stats/mean: " in out
+        assert "not run" in out
+    assert "toy.zarr" in before
+    assert len(sorted(here.rglob("*"))) == len(before)
+    code, _, err = call(capsys, "--finished", "--out", "nowhere")
+    assert (code, err.strip()) == (1, "error: nowhere: holds no finished cells")
+
+
+def test_a_suite_of_several_zoos_takes_no_single_zoo(capsys, here, asked):
+    """--zoo cannot replace the zoos of a suite that trains on several."""
+    code, _, err = call(capsys, "--suite", "paper-table-5", "--zoo", "toy.zarr")
+    assert code == 2
+    assert "suite 'paper-table-5' trains on several zoos; name yours with --train and --test" in err
+
+
 @pytest.mark.parametrize(("word", "seconds"), [("90", 90), ("90s", 90), ("10m", 600), ("0.5h", 1800)])
 def test_a_budget_has_a_unit(capsys, here, asked, word, seconds):
     """--budget takes seconds, minutes and hours."""
