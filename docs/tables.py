@@ -14,7 +14,8 @@ The first word of a marker names the kind of table:
 - ``part NAME``: the options of a part;
 - ``part NAME beyond OTHER``: those that another part lacks;
 - ``symmetry``: how much each method changes when the neurons of a group move;
-- ``history FOLDER EPOCH …``: scores of committed runs after some epochs.
+- ``history FOLDER EPOCH …``: scores of committed runs after some epochs;
+- ``cells FOLDER: …`` and ``pivot FOLDER: …``: the scores of committed cells; see docs/cell_tables.py.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ import attrs
 import click
 import tomli_w
 from by_group import METHODS, by_group
+from cell_tables import cells_table, digest, pivot_table, stands
 
 from sneframe import plugins
 from sneframe.cli import sneframe_command
@@ -46,7 +48,8 @@ DOCS = Path(__file__).parent
 HISTORY = ("λ", "epoch", "validation MSE", "τ-b", "e_g", "e_noise")
 OPTION = ("option", "values", "default", "meaning")
 SECTIONS = {"run": schema.RunConfig, "zoo": schema.ZooConfig, "train": schema.TrainConfig}
-MARKED = re.compile(r"(<!-- table: (?P<words>[^>]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+MARKED = re.compile(r"(<!-- table: (?P<words>[^>]+) -->\n)(?P<body>.*?)(<!-- end -->)", re.DOTALL)
+CELLS = {"cells": cells_table, "pivot": pivot_table}
 #: What the values of a type are called.
 WORDS = {bool: "true or false", int: "whole number", float: "number", str: "string", schema.Choice: "table"}
 #: The same for the types of the command line.
@@ -71,7 +74,21 @@ NOTHING = "–"
 
 def filled(page: str) -> str:
     """Return a page with all its tables up to date."""
-    return MARKED.sub(lambda mark: f"{mark[1]}\n{table(mark['words'])}\n\n{mark[3]}", page)
+    return MARKED.sub(_filled, page)
+
+
+def _filled(mark: re.Match[str]) -> str:
+    words = mark["words"]
+    if words.partition(" ")[0] in CELLS and stands(words, mark["body"]):
+        return mark[0]
+    write = of_cells if words.partition(" ")[0] in CELLS else table
+    return f"{mark[1]}\n{write(words)}\n\n{mark[4]}"
+
+
+def of_cells(words: str) -> str:
+    """Return a table of committed cells, after the digest that tells :func:`filled` if it is up to date."""
+    kind, _, what = words.partition(" ")
+    return f"<!-- digest: {digest(words)} -->\n{markdown(*CELLS[kind](what))}"
 
 
 def table(words: str) -> str:

@@ -1,4 +1,4 @@
-"""Draws error against training time, one point for each method: ``python docs/benchmarks/chart.py``.
+"""Draws the error and the CPU time of every method: ``python docs/benchmarks/chart.py``.
 
 It reads the finished cells in docs/benchmarks/inr-frequency and writes docs/images/error-time.svg.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -18,79 +18,68 @@ sys.path.insert(0, str(HERE.parent))
 from svg import Drawing, write  # noqa: E402  # it lies in docs/, which is no package
 
 CHART = HERE.parent / "images" / "error-time.svg"
-SECONDS, ERRORS = (0.1, 1000.0), (5e-6, 12.0)  #: ranges of the axes, which are logarithmic
-LEFT, TOP, RIGHT, BOTTOM = 84, 46, 620, 560
-
-#: Where the name of each method stands: beside the point or above it, and by how many pixels it is moved.
-LABELS = {
-    "probe/fair": ("end", -10, 5),
-    "sne/probe-fair": ("end", -10, 5),
-    "sne/message-fair": ("end", -4, -10),
-    "nfn/nft-fair": ("end", -8, 23),
-    "dwsnet/fair": ("end", -10, 6),
-    "nfn/hnp-fair": ("end", -10, 4),
-    "stats/boosting": ("start", 10, 5),
-    "sne/fair": ("end", -10, 0),
-    "deepsets/fair": ("end", -10, 0),
-    "stats/ridge": ("start", 10, 5),
-    "nfn/np-fair": ("end", -10, 4),
-    "mlp/fair": ("start", 10, 22),
-}
+WIDTH, TOP, ROW = 760, 74, 26
+ERROR, TIME = (250, 500), (545, 735)  #: left and right end of both panels, in pixels
+ERRORS, SECONDS = (5e-6, 20.0), (0.1, 1000.0)  #: ranges of the axes, which are logarithmic
+EVALUATES = ("probe/", "sne/probe", "neural-graph/fair", "neural-graph/transformer")
+Cells = Mapping[str, Sequence[Mapping[str, float]]]
 
 
-def cells() -> dict[str, list[Mapping[str, float]]]:
-    """Return for each recipe and seed the test error, the training seconds and the error of the mean."""
+def cells() -> Cells:
+    """Return for each recipe and seed the test error, the CPU seconds and the error of the mean."""
     rows: dict[str, list[Mapping[str, float]]] = {}
     for path in sorted((HERE / "inr-frequency" / "cells").glob("*.json")):
         cell = json.loads(path.read_text(encoding="utf-8"))
         numbers = {
             "mse": cell["tests"][0]["scores"]["mse"],
-            "seconds": cell["seconds"]["train"],
+            "seconds": cell["seconds"].get("cpu") or cell["seconds"]["train"],
             "mean": cell["baseline"]["mse"],
         }
         rows.setdefault(cell["recipe"], []).append(numbers)
     return rows
 
 
-def along(value: float, ends: tuple[float, float], start: float, stop: float) -> float:
+def along(value: float, ends: tuple[float, float], panel: tuple[int, int]) -> float:
     """Return the pixel of a value on a logarithmic axis."""
-    return start + (stop - start) * math.log(value / ends[0]) / math.log(ends[1] / ends[0])
-
-
-def across(seconds: float) -> float:
-    """Return x."""
-    return along(seconds, SECONDS, LEFT, RIGHT)
-
-
-def up(error: float) -> float:
-    """Return y."""
-    return along(error, ERRORS, BOTTOM, TOP)
+    fraction = math.log(value / ends[0]) / math.log(ends[1] / ends[0])
+    return panel[0] + (panel[1] - panel[0]) * min(1.0, max(0.0, fraction))
 
 
 def chart() -> Drawing:
-    """Draw the mean over seeds of each method, and a line from its smallest to its largest error."""
-    rows = cells()
-    drawing = Drawing(640, 620, "Test error against training time of twelve methods on 3000 sine networks")
-    drawing.text(16, 28, "test MSE (frequency), 3 seeds", "quiet")
-    drawing.text(RIGHT, BOTTOM + 46, "training time", "quiet end")
-    for error in (1e-5, 1e-4, 0.001, 0.01, 0.1, 1.0):
-        drawing.path([(LEFT, up(error)), (RIGHT, up(error))], "grid")
-        drawing.text(LEFT - 8, up(error) + 5, f"{error:.5f}".rstrip("0").rstrip("."), "quiet end")
-    for seconds, words in ((0.1, "0.1 s"), (1, "1 s"), (10, "10 s"), (60, "1 min"), (600, "10 min")):
-        drawing.path([(across(seconds), BOTTOM), (across(seconds), BOTTOM + 5)], "axis")
-        drawing.text(across(seconds), BOTTOM + 23, words, "quiet middle")
-    drawing.path([(LEFT, BOTTOM), (RIGHT, BOTTOM)], "axis")
-    mean = next(iter(rows.values()))[0]["mean"]
-    drawing.path([(LEFT, up(mean)), (RIGHT, up(mean))], "axis dashed")
-    drawing.text(LEFT + 4, up(mean) + 18, "predict the mean", "quiet")
-    for recipe, seeds in rows.items():
-        x, y = across(fmean(s["seconds"] for s in seeds)), up(fmean(s["mse"] for s in seeds))
-        ends = sorted(s["mse"] for s in seeds)
-        drawing.path([(x, up(ends[0])), (x, up(ends[-1]))], "axis")
-        anchor, dx, dy = LABELS[recipe]
-        style = "plus" if recipe.startswith("sne/") else "ink"
-        drawing.circle(x, y, 5, "plus" if recipe.startswith("sne/") else "head")
-        drawing.text(x + dx, y + dy, recipe, f"{style} {anchor}")
+    """Draw a row for each method: its mean error, its smallest and largest error, and its CPU time."""
+    rows = sorted(cells().items(), key=lambda row: fmean(seed["mse"] for seed in row[1]))
+    bottom = TOP + ROW * len(rows)
+    drawing = Drawing(WIDTH, bottom + 44, f"Test error and CPU time of {len(rows)} methods on sine networks")
+    drawing.text(ERROR[0], 28, "test MSE of the frequency", "title")
+    drawing.text(TIME[0], 28, "CPU time of training", "title")
+    for error in (1e-5, 1e-4, 1e-3, 0.01, 0.1, 1.0):
+        x = along(error, ERRORS, ERROR)
+        drawing.path([(x, TOP - 14), (x, bottom)], "grid")
+        drawing.text(x, TOP - 20, f"{error:.5f}".rstrip("0").rstrip("."), "quiet middle")
+    for seconds, words in ((1, "1 s"), (10, "10 s"), (60, "1 min"), (600, "10 min")):
+        x = along(seconds, SECONDS, TIME)
+        drawing.path([(x, TOP - 14), (x, bottom)], "grid")
+        drawing.text(x, TOP - 20, words, "quiet middle")
+    mean = along(rows[0][1][0]["mean"], ERRORS, ERROR)
+    drawing.path([(mean, TOP - 14), (mean, bottom)], "axis dashed")
+    drawing.text(mean, bottom + 18, "predict the mean", "quiet middle")
+    for number, (recipe, seeds) in enumerate(rows):
+        y = TOP + ROW * number + ROW / 2
+        style = "plus" if recipe.startswith("sne/") else "head"
+        drawing.text(ERROR[0] - 16, y + 5, recipe, f"mono end {'plus' if style == 'plus' else ''}".strip())
+        ends = [along(seed["mse"], ERRORS, ERROR) for seed in sorted(seeds, key=lambda seed: seed["mse"])]
+        drawing.path([(ends[0], y), (ends[-1], y)], "axis")
+        x = along(fmean(seed["mse"] for seed in seeds), ERRORS, ERROR)
+        drawing.circle(x, y, 5.5, style)
+        if recipe.startswith(EVALUATES):
+            drawing.circle(x, y, 2.2, "page")
+        spent = along(fmean(seed["seconds"] for seed in seeds), SECONDS, TIME)
+        drawing.rectangle(TIME[0], y - 6, max(spent - TIME[0], 1), 12, style, radius=2)
+    drawing.circle(24, bottom + 26, 5.5, "plus")
+    drawing.text(36, bottom + 31, "a variant of SNE", "quiet")
+    drawing.circle(ERROR[1] + 40, bottom + 26, 5.5, "head")
+    drawing.circle(ERROR[1] + 40, bottom + 26, 2.2, "page")
+    drawing.text(ERROR[1] + 54, bottom + 31, "evaluates the networks", "quiet")
     return drawing
 
 

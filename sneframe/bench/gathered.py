@@ -18,6 +18,7 @@ from sneframe.bench.sheet import Table
 from sneframe.bench.table import Entry, lines
 from sneframe.config.suite import Row, Suite, Variation
 from sneframe.errors import RunError, counted
+from sneframe.report.bootstrap import DRAWS
 from sneframe.run_folder.json_files import parse_json, read_text, structured
 
 
@@ -50,7 +51,9 @@ class _Found:
     outcome: Outcome = field(repr=False)
 
 
-def gather(folder: Path, suite: Suite | None = None, metric: str | None = None) -> Table:
+def gather(
+    folder: Path, suite: Suite | None = None, metric: str | None = None, *, draws: int = DRAWS
+) -> Table:
     """Return the table of all finished cells in a folder.
 
     Args:
@@ -58,6 +61,7 @@ def gather(folder: Path, suite: Suite | None = None, metric: str | None = None) 
         suite: the suite whose rows and columns are shown, in their order. Cells of other rows, or with other
             settings, are left out. None for a row for each recipe and its settings.
         metric: the metric that orders the rows; None for that of the suite, or the squared error.
+        draws: number of resamples for the intervals; 0 for no intervals, which takes no time.
 
     Raises:
         RunError: there are no cells, none of the suite, or two for one place of the table; a file is damaged.
@@ -85,7 +89,7 @@ def gather(folder: Path, suite: Suite | None = None, metric: str | None = None) 
         property=properties.pop() if len(properties) == 1 else None,
         metric=ordered,
         budget=suite.budget if suite is not None else None,
-        lines=lines(entries, ordered),
+        lines=lines(entries, ordered, draws),
         header=header(
             zoos=[(name, digest) for digest, name in _zoos(found).items()],
             configs=[],

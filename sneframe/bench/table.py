@@ -145,7 +145,7 @@ class Line:
 
 
 def lines(entries: Sequence[Entry], metric: str, draws: int = DRAWS) -> tuple[Line, ...]:
-    """Return a line for each entry, in the same order."""
+    """Return a line for each entry, in the same order. Without draws there are no intervals."""
     tested = [_tested(entry) for entry in entries]
     drawn = [_draws(tests, draws) for tests in tested]
     best = _best(entries, tested, metric)
@@ -172,7 +172,7 @@ def _draws(tested: Sequence[tuple[Outcome, Test]], draws: int) -> Draws:
     """Return the mean over seeds of each metric in every resample, as ``(draws,)``."""
     found: Draws = {}
     alike = all(_same(test.group, tested[0][1].group) for _, test in tested)
-    for metric in METRICS if alike else ():
+    for metric in METRICS if alike and draws else ():
         each = [resampled(metric, test.true, test.predicted, draws, group=test.group) for _, test in tested]
         known = [values for values in each if values is not None]
         found[metric] = np.mean(known, axis=0) if known and len(known) == len(each) else None

@@ -74,7 +74,7 @@ def test_finished_cells_are_shown_without_their_zoo(capsys, here, asked):
     assert "toy.zarr" in before
     assert len(sorted(here.rglob("*"))) == len(before)
     code, _, err = call(capsys, "--finished", "--out", "nowhere")
-    assert (code, err.strip()) == (1, "error: nowhere: holds no finished cells")
+    assert (code, err.strip()) == (2, "error: nowhere: holds no finished cells")
 
 
 def test_a_suite_of_several_zoos_takes_no_single_zoo(capsys, here, asked):
