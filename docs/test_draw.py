@@ -50,18 +50,21 @@ def test_the_table_below_the_chart_has_the_numbers_of_the_cells():
     """Each method's mean error over seeds stands in its row."""
     lines = (HERE / "benchmarks.md").read_text(encoding="utf-8").splitlines()
     for recipe, seeds in chart.cells().items():
-        row = next(line for line in lines if f"`{recipe}` |" in line)
-        shown = float(row.split("|")[2].split("±")[0].strip(" *"))
+        row = next(line for line in lines if f"`{recipe}`" in line and " ± " in line)
+        shown = float(
+            next(cell for cell in row.split("|") if "±" in cell).split("±")[0].strip(" *").replace("−", "-")
+        )
         assert shown == pytest.approx(chart.fmean(seed["mse"] for seed in seeds), rel=1e-3)
 
 
 def test_the_table_of_sources_has_the_numbers_of_the_cells():
     """Each row of the ablation has the means over seeds that the picture shows."""
-    page = (HERE / "benchmarks.md").read_text(encoding="utf-8")
-    lines = page[page.index("## Messages, statistics, probes") :].splitlines()
-    for number, column in enumerate((1, 3, 5)):
+    page = (HERE / "experiments.md").read_text(encoding="utf-8")
+    page = page[page.index("## Messages, statistics, probes") :]
+    inrs, cnns = (page[page.index(f"<!-- table: pivot {name}") :] for name in ("probe-", "cnn-probe-"))
+    for number, (text, column) in enumerate(((inrs, 1), (cnns, 1), (cnns, 3))):
         for row, seeds in sources.values(sources.PANELS[number]).items():
-            line = next(line for line in lines if line.startswith(f"| {row} |"))
-            shown = float(line.split("|")[1 + column].split("±")[0].strip(" *"))
+            line = next(line for line in text.splitlines() if line.startswith(f"| {row} |"))
+            shown = float(line.split("|")[1 + column].split("±")[0].replace("−", "-").strip(" *"))
             assert len(seeds) == 3
             assert shown == pytest.approx(chart.fmean(seeds), rel=0.05 if shown < 0.001 else 2e-3)
