@@ -18,8 +18,8 @@ sys.path.insert(0, str(HERE.parent))
 from svg import Drawing, write  # noqa: E402  # it lies in docs/, which is no package
 
 CHART = HERE.parent / "images" / "error-time.svg"
-WIDTH, TOP, ROW = 760, 74, 26
-ERROR, TIME = (250, 500), (545, 735)  #: left and right end of both panels, in pixels
+WIDTH, TOP, ROW = 860, 74, 26
+ERROR, TIME = (250, 570), (620, 835)  #: left and right end of both panels, in pixels
 ERRORS, SECONDS = (5e-6, 20.0), (0.1, 1000.0)  #: ranges of the axes, which are logarithmic
 EVALUATES = ("probe/", "sne/probe", "neural-graph/fair", "neural-graph/transformer")
 Cells = Mapping[str, Sequence[Mapping[str, float]]]
@@ -52,11 +52,18 @@ def chart() -> Drawing:
     drawing = Drawing(WIDTH, bottom + 44, f"Test error and CPU time of {len(rows)} methods on sine networks")
     drawing.text(ERROR[0], 28, "test MSE of the frequency", "title")
     drawing.text(TIME[0], 28, "CPU time of training", "title")
-    for error in (1e-5, 1e-4, 1e-3, 0.01, 0.1, 1.0):
+    for error, words in (
+        (1e-5, "0.00001"),
+        (1e-4, ""),
+        (1e-3, "0.001"),
+        (0.01, "0.01"),
+        (0.1, "0.1"),
+        (1, "1"),
+    ):
         x = along(error, ERRORS, ERROR)
         drawing.path([(x, TOP - 14), (x, bottom)], "grid")
-        drawing.text(x, TOP - 20, f"{error:.5f}".rstrip("0").rstrip("."), "quiet middle")
-    for seconds, words in ((1, "1 s"), (10, "10 s"), (60, "1 min"), (600, "10 min")):
+        drawing.text(x, TOP - 20, words, "quiet middle")
+    for seconds, words in ((1, "1 s"), (10, ""), (60, "1 min"), (600, "10 min")):
         x = along(seconds, SECONDS, TIME)
         drawing.path([(x, TOP - 14), (x, bottom)], "grid")
         drawing.text(x, TOP - 20, words, "quiet middle")
