@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from sneframe.batch import Batch, from_state_dicts
     from sneframe.compose import encoder, recipe, use
     from sneframe.hookspecs import hookimpl
+    from sneframe.inspection.difference import difference
+    from sneframe.inspection.network import inspect
     from sneframe.predict.predictor import load
     from sneframe.symmetry.describe import from_modules
     from sneframe.train.run import run
@@ -26,10 +28,12 @@ __all__ = [
     "Batch",
     "__version__",
     "adapt",
+    "difference",
     "encoder",
     "from_modules",
     "from_state_dicts",
     "hookimpl",
+    "inspect",
     "load",
     "open_zoo",
     "recipe",
@@ -42,10 +46,12 @@ _HOMES = {
     "Architecture": "sneframe.architecture",
     "Batch": "sneframe.batch",
     "adapt": "sneframe.adaptation.adapt",
+    "difference": "sneframe.inspection.difference",
     "encoder": "sneframe.compose",
     "from_modules": "sneframe.symmetry.describe",
     "from_state_dicts": "sneframe.batch",
     "hookimpl": "sneframe.hookspecs",
+    "inspect": "sneframe.inspection.network",
     "load": "sneframe.predict.predictor",
     "open_zoo": "sneframe.zoo",
     "recipe": "sneframe.compose",

@@ -37,7 +37,7 @@ PLUGINS = (
 # A row may import the rows below it, and its own where that makes no circle.
 ROWS = (
     ("__main__", "cli"),
-    ("adaptation", "bench", "testing"),
+    ("adaptation", "bench", "inspection", "testing"),
     ("train",),
     ("predict", "report"),
     ("run_folder",),

@@ -23,6 +23,7 @@ COMMANDS = (
     "compare",
     "adapt",
     "zoo",
+    "inspect",
     "predict",
     "embed",
     "similar",

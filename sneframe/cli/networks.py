@@ -41,17 +41,8 @@ class Size(click.ParamType[int]):
             self.fail(str(error), param, ctx)
 
 
-OPTIONS = (
-    click.option(
-        "--memory",
-        type=Size(),
-        help="Memory for encoding a large network, beside the model and one layer.  [default: 2GiB]",
-    ),
-    click.option(
-        "--all-weights",
-        is_flag=True,
-        help="Encode all weights of a network with more than 50 million, instead of a sample.",
-    ),
+#: How networks are read.
+READING = (
     click.option(
         "--module",
         multiple=True,
@@ -92,6 +83,19 @@ OPTIONS = (
         is_flag=True,
         help="Assume that the layers form a chain if their sizes fit and --module is not given.",
     ),
+)
+OPTIONS = (
+    click.option(
+        "--memory",
+        type=Size(),
+        help="Memory for encoding a large network, beside the model and one layer.  [default: 2GiB]",
+    ),
+    click.option(
+        "--all-weights",
+        is_flag=True,
+        help="Encode all weights of a network with more than 50 million, instead of a sample.",
+    ),
+    *READING,
 )
 
 
@@ -153,6 +157,7 @@ def networks_of(
     import numpy as np
 
     from sneframe.errors import FileError, counted
+    from sneframe.files.paths import paths_at
     from sneframe.predict.embedding_table import EmbeddingTable
     from sneframe.predict.many import answers
     from sneframe.zoo.manifest import is_zoo
@@ -161,7 +166,7 @@ def networks_of(
         if path.is_dir() and is_zoo(path):
             yield _zoo_of(predictor, path)
             continue
-        files = network_paths(predictor, path)
+        files = paths_at(path, predictor.reader.readers)
         if files == [path]:
             yield EmbeddingTable(sources=[str(path)], values=file_of(predictor, path)[None], properties={})
             continue
@@ -196,30 +201,6 @@ def _zoo_of(predictor: Predictor, path: Path) -> EmbeddingTable:
     if not len(zoo):
         raise ZooError(f"{path}: none of the {counted(total, 'network')} has a finite embedding")
     return EmbeddingTable(sources=zoo.sources, values=values, properties=properties(zoo))
-
-
-def network_paths(predictor: Predictor, path: Path) -> list[Path]:
-    """Return the paths of the networks at a path: the path itself, or the networks in a folder.
-
-    Raises:
-        FileError: the path is a zoo, or a folder in which no file reader recognises a file.
-    """
-    from sneframe.errors import FileError
-    from sneframe.files.reader import Candidate
-    from sneframe.files.recognise import recognised
-    from sneframe.files.safe_path import inside
-    from sneframe.files.search import NetworkPath, networks_in
-    from sneframe.zoo.manifest import is_zoo
-
-    readers = predictor.reader.readers
-    if not path.is_dir() or recognised(Candidate(path), readers) is not None:
-        return [path]
-    if is_zoo(path):
-        raise FileError(f"{path}: this is a zoo; give files or a folder of files, or export the zoo first")
-    names = [each.name for each in networks_in(path, readers) if isinstance(each, NetworkPath)]
-    if not names:
-        raise FileError(f"{path}: the folder is no zoo, and no file reader recognises a file in it")
-    return [inside(path, name, folders=True) for name in names]
 
 
 def file_of(predictor: Predictor, path: Path) -> np.ndarray:

@@ -89,12 +89,12 @@ def _expanded(predictor: Predictor, files: Sequence[Path], failed: list[str]) ->
 
     A folder without a network is added to ``failed``, with the reason.
     """
-    from sneframe.cli.networks import network_paths
     from sneframe.errors import FileError
+    from sneframe.files.paths import paths_at
 
     for file in files:
         try:
-            yield from network_paths(predictor, file)
+            yield from paths_at(file, predictor.reader.readers)
         except FileError as error:
             failed.append(str(error))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, final
 
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 from torch import Tensor, nn
 
 from sneframe.architecture import Architecture
@@ -32,12 +32,16 @@ class LazyNetwork:
         read: function that returns the tensors of the network by name. For a file, each call maps the file
             into memory anew.
         assumed: whether the activation in ``architecture`` is only assumed, not known from the network.
+        format: name of the reader of the file; empty for a network in memory.
+        notes: what the reader left out, chose or assumed, one line each.
     """
 
     source: str
     architecture: Architecture
     read: Callable[[], Mapping[str, Tensor]]
     assumed: bool = False
+    format: str = ""
+    notes: tuple[str, ...] = ()
 
     def by_name(self) -> Callable[[str], Tensor]:
         """Return a function that reads one parameter by name.
@@ -106,7 +110,8 @@ class Describer:
         except FileError as error:
             raise error if str(error).startswith(str(path)) else FileError(f"{path}: {error}") from error
         read = partial(self.reader.weights, path)
-        return self._without_code(str(network), architecture, read, path=path, stated=stated)
+        lazy = self._without_code(str(network), architecture, read, path=path, stated=stated)
+        return evolve(lazy, format=found.reader, notes=found.notes)
 
     def _without_code(
         self,

@@ -13,14 +13,12 @@ import torch
 from attrs import field, frozen
 from torch import nn
 
-from sneframe import plugins
 from sneframe.architecture import Architecture
 from sneframe.architecture.description import Flatten
 from sneframe.batch import Batch
 from sneframe.config.byte_size import shown
 from sneframe.errors import ArchitectureError, ConfigError, RunError
-from sneframe.files.module_factory import Factory, Words
-from sneframe.files.names import Renaming
+from sneframe.files.module_factory import Words
 from sneframe.files.network_reader import NetworkReader
 from sneframe.model import Model
 from sneframe.plugins import Blamed
@@ -31,6 +29,7 @@ from sneframe.predict.encoding import BATCH, Encoding
 from sneframe.predict.interval import interval_of
 from sneframe.predict.lazy_network import Describer, LazyNetwork, Network
 from sneframe.predict.prediction import DoubtWarning, Prediction
+from sneframe.predict.reading import network_reader
 from sneframe.predict.stream import least
 from sneframe.predict.tested import Tested, read_tested
 from sneframe.progress import Reporter
@@ -109,23 +108,23 @@ def load(
     # An adapted run knows the networks to which it was adapted, not those for which the model was built.
     described = header.get("seen", header["architectures"])
     architectures = tuple(Architecture.from_json(data) for data in described)
-    network_reader = NetworkReader(
-        module=Factory(module) if module else None,
-        key=key,
-        activation=activation,
-        flatten=flatten,
-        trust_names=trust_names,
-        renaming=Renaming.parse(strip_prefix, rename),
-        readers=plugins.readers(reader),
-        known=architectures,
-    )
     return Predictor(
         folder=folder,
         model=model,
         tasks=tasks,
         seen=Seen(architectures=architectures, magnitudes=read_magnitudes(folder / "training.json")),
         tested=read_tested(metrics) if (metrics := folder / "metrics.json").is_file() else {},
-        reader=network_reader,
+        reader=network_reader(
+            module=module,
+            key=key,
+            reader=reader,
+            strip_prefix=strip_prefix,
+            rename=rename,
+            activation=activation,
+            flatten=flatten,
+            trust_names=trust_names,
+            known=architectures,
+        ),
         reference=_reference(folder / "embeddings.safetensors", model.encoder.width),
         calibration=read_calibration(folder / "calibration.json", (task.name for task in tasks.each)),
         encoding=Encoding(

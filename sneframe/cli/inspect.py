@@ -1,0 +1,216 @@
+"""Define ``sneframe inspect NETWORK…``, which looks into networks without a run or a zoo."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sneframe.cli.networks import PATH, READING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from sneframe.inspection.collection import Summary
+    from sneframe.inspection.difference import Difference
+    from sneframe.inspection.network import Inspection
+
+MOST = 24  #: rows of a table that fit on a screen beside the facts
+SHORTEST = 12  #: letters that a name keeps on a narrow terminal
+SORTS = ("source", "weights", "alpha", "stable_rank", "log_norm", "findings")
+
+
+def _reading(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(READING):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("networks", type=PATH, nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="Print all numbers as JSON.")
+@click.option("--html", type=PATH, help="Write a page with plots to this file.")
+@click.option("--all", "every", is_flag=True, help="Print all parameters, not only a screenful.")
+@click.option(
+    "--sort",
+    type=click.Choice(SORTS),
+    default="source",
+    show_default=True,
+    help="Column that orders a list of networks.",
+)
+@click.option(
+    "--exact",
+    type=click.IntRange(1),
+    default=2048,
+    show_default=True,
+    help="Length of the smaller side of a matrix up to which all singular values are computed.",
+)
+@click.option(
+    "--match/--no-match",
+    default=True,
+    help="Whether to match the neurons of two networks before they are compared.",
+)
+@_reading
+def inspect(
+    networks: tuple[Path, ...],
+    *,
+    as_json: bool,
+    html: Path | None,
+    every: bool,
+    sort: str,
+    exact: int,
+    match: bool,
+    **reading: Any,
+) -> None:
+    """Look into NETWORKS: what they are, how their weights look, and what is wrong with them.
+
+    One network is shown parameter by parameter. Two files are compared: what changed from the first to the
+    second. More networks, or a folder of networks, are listed, each with its nearest by spectrum.
+    """
+    from sneframe.cli.terminal import Terminal
+    from sneframe.files.paths import paths_at
+    from sneframe.inspection import page
+    from sneframe.inspection.collection import summaries
+    from sneframe.inspection.difference import difference
+    from sneframe.plugins import readers
+    from sneframe.progress import Reporter
+
+    console = Terminal()
+    known = readers(reading.get("reader"))
+    paths = [path for given in networks for path in paths_at(given, known)]
+    if len(paths) == 2 and len(networks) == 2:
+        found = difference(*paths, match=match, exact=exact, **reading)
+        _print_difference(console, found, as_json=as_json, every=every)
+        if html is not None:
+            page.write_difference(found, html)
+        return
+    errors = Terminal(stderr=True)
+    progress = Reporter(errors if errors.is_terminal and len(paths) == 1 else None)
+    inspections = [each for path in paths if (each := _inspected(path, len(paths), progress, exact, reading))]
+    if len(paths) == 1:
+        _print_one(console, inspections[0], as_json=as_json, every=every)
+        if html is not None:
+            page.write(inspections[0], html)
+        return
+    listed = sorted(summaries(inspections), key=lambda each: _key(getattr(each, sort)))
+    _print_list(console, listed, inspections, as_json=as_json)
+    if html is not None:
+        page.write_list(listed, html)
+
+
+def _key(value: Any) -> tuple[bool, Any]:
+    return value is None, 0 if value is None else value
+
+
+def _inspected(
+    path: Path, total: int, reporter: Any, exact: int, reading: dict[str, Any]
+) -> Inspection | None:
+    """Return an inspection of a file. One of several files that cannot be read is left out with a warning."""
+    from sneframe.errors import ArchitectureError, FileError
+    from sneframe.inspection.network import inspect as inspect_network
+
+    try:
+        return inspect_network(path, exact=exact, reporter=reporter, **reading)
+    except (FileError, ArchitectureError) as error:
+        if total == 1:
+            raise
+        warnings.warn(f"left out: {error}", stacklevel=2)
+        return None
+
+
+def _print_one(console: Console, found: Inspection, *, as_json: bool, every: bool) -> None:
+    from sneframe.inspection import words
+
+    if as_json:
+        _json(words.plain(found))
+        return
+    console.print(found.source, soft_wrap=True)
+    for name, text in words.facts(found):
+        console.print(f"  {name:<8} {text}", soft_wrap=True)
+    for note in found.notes:
+        console.print(f"  note     {note}", soft_wrap=True)
+    matrices = [each for each in found.parameters if each.spectrum is not None or each.lacking]
+    rows = [(each.name, *words.row(each)) for each in (found.parameters if every else matrices)]
+    _print_table(console, ("", *words.COLUMNS), rows, every=every, what="matrices")
+    vectors = len(found.parameters) - len(matrices)
+    if vectors and not every:
+        console.print(f"{vectors} vectors are not listed; --all lists them")
+    for each in found.findings:
+        mark = "!" if each.serious else "-"
+        console.print(f"{mark} {each.kind}: {words.listed(each.parameters)}: {each.text}", soft_wrap=True)
+    if not found.findings:
+        console.print("nothing unusual was found")
+
+
+def _print_table(
+    console: Console, heads: Sequence[str], rows: Sequence[Sequence[str]], *, every: bool, what: str
+) -> None:
+    """Print a table, or its first rows. On a terminal, long names lose their start."""
+    from sneframe.errors import printable
+
+    shown = rows if every or len(rows) <= MOST else rows[:MOST]
+    widths = [max(len(row[column]) for row in (heads, *shown)) for column in range(len(heads))]
+    if console.is_terminal:
+        widths[0] = min(widths[0], max(SHORTEST, console.width - sum(width + 2 for width in widths[1:])))
+    for name, *cells in (heads, *shown):
+        cut = name if len(name) <= widths[0] else f"…{name[1 - widths[0] :]}"
+        others = (cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))
+        console.print(printable("  ".join((cut.ljust(widths[0]), *others)).rstrip()), soft_wrap=True)
+    if len(shown) < len(rows):
+        console.print(f"{len(rows) - len(shown)} more {what}; --all lists them")
+
+
+def _print_difference(console: Console, found: Difference, *, as_json: bool, every: bool) -> None:
+    from sneframe.inspection import words
+
+    if as_json:
+        _json(words.plain_difference(found))
+        return
+    console.print(f"from {found.first} to {found.second}", soft_wrap=True)
+    console.print(words.verdict(found), soft_wrap=True)
+    console.print(found.matched, soft_wrap=True)
+    for group, count in found.moved.items():
+        console.print(f"  {count} neurons of group {group} have another place in the second", soft_wrap=True)
+    rows = list(words.change_rows(found))
+    if rows:
+        _print_table(console, ("", *words.CHANGED), rows, every=every, what="changed parameters")
+    _print_names(console, f"only in {found.first}", found.only_first)
+    _print_names(console, f"only in {found.second}", found.only_second)
+    _print_names(
+        console, "other shape", [f"{name} {one} → {other}" for name, (one, other) in found.reshaped.items()]
+    )
+
+
+def _print_names(console: Console, what: str, names: Iterable[str]) -> None:
+    from sneframe.inspection import words
+
+    if found := list(names):
+        console.print(f"{what}: {words.listed(found, 6)}", soft_wrap=True)
+
+
+def _print_list(
+    console: Console, listed: Sequence[Summary], inspections: Sequence[Inspection], *, as_json: bool
+) -> None:
+    import attrs
+
+    from sneframe.inspection import words
+
+    if as_json:
+        _json({"networks": [attrs.asdict(each) for each in listed]})
+        return
+    rows = [(each.source, *words.summary_row(each)) for each in listed]
+    _print_table(console, ("", *words.SUMMARY), rows, every=True, what="networks")
+    for each in inspections:
+        for finding in each.findings:
+            if finding.serious:
+                console.print(f"! {each.source}: {finding.kind}: {finding.text}", soft_wrap=True)
+
+
+def _json(content: Any) -> None:
+    import json
+
+    # JSON has no NaN. Numbers that are not finite become null before they get here.
+    click.echo(json.dumps(content, ensure_ascii=False, allow_nan=False))

@@ -1,0 +1,132 @@
+"""Inspect one network: a file, a model folder, a module or a state dict."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import field, frozen
+from torch import Tensor, nn
+
+from sneframe.architecture import Architecture
+from sneframe.architecture.origin import SENTENCES
+from sneframe.inspection.findings import Finding, findings
+from sneframe.inspection.measure import Measured, measure
+from sneframe.inspection.spectrum import EXACT
+from sneframe.predict.lazy_network import Describer
+from sneframe.predict.reading import network_reader
+from sneframe.progress import Reporter
+
+
+@frozen(kw_only=True, eq=False)
+class Inspection:
+    """What was found in a network.
+
+    Args:
+        source: path of the file, or the name of the module's class.
+        format: name of the file reader; empty for a network in memory.
+        bytes: size of the file, or of all files of a folder; None for a network in memory.
+        architecture: the layers and neuron groups, as far as they are known.
+        notes: what the reader left out, chose or assumed, one line each.
+        parameters: what was measured of each parameter, in the order of the architecture.
+        findings: what is wrong with them.
+    """
+
+    source: str
+    format: str
+    bytes: int | None
+    architecture: Architecture = field(repr=False)
+    notes: tuple[str, ...]
+    parameters: tuple[Measured, ...] = field(repr=False)
+    findings: tuple[Finding, ...]
+
+    @property
+    def num_weights(self) -> int:
+        """Number of weights of all parameters."""
+        return sum(each.size for each in self.parameters)
+
+    @property
+    def by_dtype(self) -> dict[str, int]:
+        """Number of weights by type of number, the most frequent type first."""
+        counts: Counter[str] = Counter()
+        for each in self.parameters:
+            counts[each.dtype] += each.size
+        return dict(counts.most_common())
+
+    @property
+    def by_kind(self) -> dict[str, int]:
+        """Number of layers with parameters by kind, the most frequent kind first."""
+        kinds = Counter(layer.kind for layer in self.architecture.layers if layer.parameters)
+        return dict(kinds.most_common())
+
+    @property
+    def tied(self) -> dict[str, str]:
+        """Other names of tied parameters, each with the name under which its values are listed."""
+        return {
+            other: name
+            for layer in self.architecture.layers
+            for other, name in layer.attributes.get("tied", {}).items()
+        }
+
+    @property
+    def symmetry(self) -> str:
+        """Where the neuron groups come from, as a sentence."""
+        return SENTENCES[self.architecture.symmetry].format("it")
+
+
+def inspect(
+    network: nn.Module | Mapping[str, Tensor] | str | Path,
+    *,
+    example_input: Any = None,
+    exact: int = EXACT,
+    reporter: Reporter | None = None,
+    **reading: Any,
+) -> Inspection:
+    """Inspect a network. Parameters are read and measured one after the other.
+
+    Args:
+        network: a module, a state dict, or the path of a file or of a model folder.
+        example_input: an input of a module's ``forward``, if none can be made for its first layer.
+        exact: length of the smaller side of a matrix up to which all its singular values are computed.
+        reporter: receives progress; by default, nothing is printed.
+        reading: how files are read, such as ``key`` or ``activation``: the options of
+            :func:`~sneframe.predict.reading.network_reader`.
+
+    Raises:
+        FileError: the file cannot be read, is of no known kind, or holds no weights.
+        ArchitectureError: the network cannot be described, or the object is no network.
+    """
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        lazy = Describer(network_reader(**reading), ()).of(network, example_input)
+    parameters = [
+        (parameter, layer.kind) for layer in lazy.architecture.layers for parameter in layer.parameters
+    ]
+    read = lazy.by_name()
+    measured: list[Measured] = []
+    total = sum(parameter.size for parameter, _ in parameters)
+    with (reporter or Reporter()).bar(f"inspecting {lazy.source}", unit="weights") as advance:
+        for parameter, kind in parameters:
+            advance(sum(each.size for each in measured), total)
+            measured.append(
+                measure(parameter.name, read(parameter.name), kind=kind, role=parameter.role, exact=exact)
+            )
+        advance(total, total)
+    path = Path(network) if isinstance(network, str | Path) else None
+    return Inspection(
+        source=lazy.source,
+        format=lazy.format,
+        bytes=None if path is None else _size(path),
+        architecture=lazy.architecture,
+        notes=(*lazy.notes, *dict.fromkeys(str(each.message) for each in said)),
+        parameters=tuple(measured),
+        findings=findings(measured),
+    )
+
+
+def _size(path: Path) -> int:
+    files: Sequence[Path] = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
+    return sum(each.stat().st_size for each in files)
