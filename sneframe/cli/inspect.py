@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -122,16 +123,17 @@ def _inspected(
 
 
 def _print_one(console: Console, found: Inspection, *, as_json: bool, every: bool) -> None:
+    from sneframe.errors import printable
     from sneframe.inspection import words
 
     if as_json:
         _json(words.plain(found))
         return
-    console.print(found.source, soft_wrap=True)
+    console.print(printable(found.source), soft_wrap=True)
     for name, text in words.facts(found):
         console.print(f"  {name:<8} {text}", soft_wrap=True)
     for note in found.notes:
-        console.print(f"  note     {note}", soft_wrap=True)
+        console.print(printable(f"  note     {note}"), soft_wrap=True)
     matrices = [each for each in found.parameters if each.spectrum is not None or each.lacking]
     rows = [(each.name, *words.row(each)) for each in (found.parameters if every else matrices)]
     _print_table(console, ("", *words.COLUMNS), rows, every=every, what="matrices")
@@ -140,7 +142,8 @@ def _print_one(console: Console, found: Inspection, *, as_json: bool, every: boo
         console.print(f"{vectors} vectors are not listed; --all lists them")
     for each in found.findings:
         mark = "!" if each.serious else "-"
-        console.print(f"{mark} {each.kind}: {words.listed(each.parameters)}: {each.text}", soft_wrap=True)
+        names = printable(words.listed(each.parameters))
+        console.print(f"{mark} {each.kind}: {names}: {each.text}", soft_wrap=True)
     if not found.findings:
         console.print("nothing unusual was found")
 
@@ -156,24 +159,26 @@ def _print_table(
     if console.is_terminal:
         widths[0] = min(widths[0], max(SHORTEST, console.width - sum(width + 2 for width in widths[1:])))
     for name, *cells in (heads, *shown):
-        cut = name if len(name) <= widths[0] else f"…{name[1 - widths[0] :]}"
+        cut = printable(name if len(name) <= widths[0] else f"…{name[1 - widths[0] :]}")
         others = (cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))
-        console.print(printable("  ".join((cut.ljust(widths[0]), *others)).rstrip()), soft_wrap=True)
+        console.print("  ".join((cut.ljust(widths[0]), *others)).rstrip(), soft_wrap=True)
     if len(shown) < len(rows):
         console.print(f"{len(rows) - len(shown)} more {what}; --all lists them")
 
 
 def _print_difference(console: Console, found: Difference, *, as_json: bool, every: bool) -> None:
+    from sneframe.errors import printable
     from sneframe.inspection import words
 
     if as_json:
         _json(words.plain_difference(found))
         return
-    console.print(f"from {found.first} to {found.second}", soft_wrap=True)
+    console.print(printable(f"from {found.first} to {found.second}"), soft_wrap=True)
     console.print(words.verdict(found), soft_wrap=True)
     console.print(found.matched, soft_wrap=True)
     for group, count in found.moved.items():
-        console.print(f"  {count} neurons of group {group} have another place in the second", soft_wrap=True)
+        text = f"  {count} neurons of group {group} have another place in the second"
+        console.print(printable(text), soft_wrap=True)
     rows = list(words.change_rows(found))
     if rows:
         _print_table(console, ("", *words.CHANGED), rows, every=every, what="changed parameters")
@@ -185,10 +190,11 @@ def _print_difference(console: Console, found: Difference, *, as_json: bool, eve
 
 
 def _print_names(console: Console, what: str, names: Iterable[str]) -> None:
+    from sneframe.errors import printable
     from sneframe.inspection import words
 
     if found := list(names):
-        console.print(f"{what}: {words.listed(found, 6)}", soft_wrap=True)
+        console.print(printable(f"{what}: {words.listed(found, 6)}"), soft_wrap=True)
 
 
 def _print_list(
@@ -196,17 +202,21 @@ def _print_list(
 ) -> None:
     import attrs
 
+    from sneframe.errors import printable
     from sneframe.inspection import words
 
     if as_json:
         _json({"networks": [attrs.asdict(each) for each in listed]})
         return
-    rows = [(each.source, *words.summary_row(each)) for each in listed]
+    folder = os.path.commonpath([Path(each.source).parent for each in listed])
+    named = [words.below(each, folder) for each in listed]
+    console.print(printable(f"in {folder or '.'}:"), soft_wrap=True)
+    rows = [(each.source, *words.summary_row(each)) for each in named]
     _print_table(console, ("", *words.SUMMARY), rows, every=True, what="networks")
     for each in inspections:
         for finding in each.findings:
             if finding.serious:
-                console.print(f"! {each.source}: {finding.kind}: {finding.text}", soft_wrap=True)
+                console.print(printable(f"! {each.source}: {finding.kind}: {finding.text}"), soft_wrap=True)
 
 
 def _json(content: Any) -> None:

@@ -139,6 +139,8 @@ def _difference(first: LazyNetwork, second: LazyNetwork, *, match: bool, exact: 
         matched = "neurons were not matched: no neuron groups are known"
     elif first.architecture.num_weights > MATCHED:
         matched = f"neurons were not matched: more than {MATCHED:,} weights"
+    elif not (_finite(first) and _finite(second)):
+        matched = "neurons were not matched: some weights are not finite"
     else:
         reads, moved = _matched(first, second)
         matched = f"the neurons of {len(permuted)} groups were matched"
@@ -157,6 +159,11 @@ def _difference(first: LazyNetwork, second: LazyNetwork, *, match: bool, exact: 
         moved=moved,
         matched=matched,
     )
+
+
+def _finite(network: LazyNetwork) -> bool:
+    read = network.by_name()
+    return all(bool(read(each.name).isfinite().all()) for each in network.architecture.parameters)
 
 
 def _matched(first: LazyNetwork, second: LazyNetwork) -> tuple[tuple[Read, Read], dict[str, int]]:

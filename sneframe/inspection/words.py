@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 import attrs
@@ -117,6 +118,16 @@ def verdict(found: Difference) -> str:
         f"not be matched.",
         "different architectures": "They have no parameter of the same name and shape.",
     }[found.verdict]
+
+
+def below(each: Summary, folder: str) -> Summary:
+    """Return a summary whose sources are named from a folder on."""
+
+    def short_name(source: str) -> str:
+        return str(PurePath(source).relative_to(folder))
+
+    nearest = None if each.nearest is None else short_name(each.nearest)
+    return attrs.evolve(each, source=short_name(each.source), nearest=nearest)
 
 
 def summary_row(each: Summary) -> tuple[str, ...]:
