@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from sneframe.inspection.collection import Summary
-    from sneframe.inspection.difference import Difference
+    from sneframe.inspection.difference import NetworkDifference
     from sneframe.inspection.network import Inspection
 
 MOST = 24  #: rows of a table that fit on a screen beside the facts
@@ -54,6 +54,7 @@ def _reading(command: Callable[..., Any]) -> Callable[..., Any]:
     default=True,
     help="Whether to match the neurons of two networks before they are compared.",
 )
+@click.option("--save", type=PATH, help="Also import the networks of a folder into a new zoo with this path.")
 @_reading
 def inspect(
     networks: tuple[Path, ...],
@@ -64,6 +65,7 @@ def inspect(
     sort: str,
     exact: int,
     match: bool,
+    save: Path | None,
     **reading: Any,
 ) -> None:
     """Look into NETWORKS: what they are, how their weights look, and what is wrong with them.
@@ -72,21 +74,24 @@ def inspect(
     second. More networks, or a folder of networks, are listed, each with its nearest by spectrum.
     """
     from sneframe.cli.terminal import Terminal
+    from sneframe.errors import printable
     from sneframe.files.paths import paths_at
-    from sneframe.inspection import page
+    from sneframe.inspection import inspection_page
     from sneframe.inspection.collection import summaries
     from sneframe.inspection.difference import difference
     from sneframe.plugins import readers
     from sneframe.progress import Reporter
 
     console = Terminal()
+    if save is not None and (len(networks) != 1 or not networks[0].is_dir()):
+        raise click.UsageError("--save needs one folder of networks")
     known = readers(reading.get("reader"))
     paths = [path for given in networks for path in paths_at(given, known)]
     if len(paths) == 2 and len(networks) == 2:
         found = difference(*paths, match=match, exact=exact, **reading)
         _print_difference(console, found, as_json=as_json, every=every)
         if html is not None:
-            page.write_difference(found, html)
+            inspection_page.write_difference(found, html)
         return
     errors = Terminal(stderr=True)
     progress = Reporter(errors if errors.is_terminal and len(paths) == 1 else None)
@@ -94,12 +99,25 @@ def inspect(
     if len(paths) == 1:
         _print_one(console, inspections[0], as_json=as_json, every=every)
         if html is not None:
-            page.write(inspections[0], html)
+            inspection_page.write(inspections[0], html)
         return
     listed = sorted(summaries(inspections), key=lambda each: _key(getattr(each, sort)))
     _print_list(console, listed, inspections, as_json=as_json)
     if html is not None:
-        page.write_list(listed, html)
+        inspection_page.write_list(listed, html)
+    if save is not None:
+        _save(networks[0], save, reading)
+        if not as_json:
+            console.print(printable(f"zoo: {save}"), soft_wrap=True)
+
+
+def _save(folder: Path, out: Path, reading: dict[str, Any]) -> None:
+    """Import the networks of a folder into a new zoo."""
+    from sneframe import plugins
+    from sneframe.zoo import import_zoo
+
+    importer = plugins.load(["importers"]).importer("importers/files")
+    import_zoo(importer, importer.config(**reading), folder, out, lambda *_: None)
 
 
 def _key(value: Any) -> tuple[bool, Any]:
@@ -124,25 +142,25 @@ def _inspected(
 
 def _print_one(console: Console, found: Inspection, *, as_json: bool, every: bool) -> None:
     from sneframe.errors import printable
-    from sneframe.inspection import words
+    from sneframe.inspection import in_words
 
     if as_json:
-        _json(words.plain(found))
+        _json(in_words.plain(found))
         return
     console.print(printable(found.source), soft_wrap=True)
-    for name, text in words.facts(found):
+    for name, text in in_words.facts(found):
         console.print(f"  {name:<8} {text}", soft_wrap=True)
     for note in found.notes:
         console.print(printable(f"  note     {note}"), soft_wrap=True)
     matrices = [each for each in found.parameters if each.spectrum is not None or each.lacking]
-    rows = [(each.name, *words.row(each)) for each in (found.parameters if every else matrices)]
-    _print_table(console, ("", *words.COLUMNS), rows, every=every, what="matrices")
+    rows = [(each.name, *in_words.row(each)) for each in (found.parameters if every else matrices)]
+    _print_table(console, ("", *in_words.COLUMNS), rows, every=every, what="matrices")
     vectors = len(found.parameters) - len(matrices)
     if vectors and not every:
         console.print(f"{vectors} vectors are not listed; --all lists them")
     for each in found.findings:
         mark = "!" if each.serious else "-"
-        names = printable(words.listed(each.parameters))
+        names = printable(in_words.listed(each.parameters))
         console.print(f"{mark} {each.kind}: {names}: {each.text}", soft_wrap=True)
     if not found.findings:
         console.print("nothing unusual was found")
@@ -166,22 +184,22 @@ def _print_table(
         console.print(f"{len(rows) - len(shown)} more {what}; --all lists them")
 
 
-def _print_difference(console: Console, found: Difference, *, as_json: bool, every: bool) -> None:
+def _print_difference(console: Console, found: NetworkDifference, *, as_json: bool, every: bool) -> None:
     from sneframe.errors import printable
-    from sneframe.inspection import words
+    from sneframe.inspection import in_words
 
     if as_json:
-        _json(words.plain_difference(found))
+        _json(in_words.plain_difference(found))
         return
     console.print(printable(f"from {found.first} to {found.second}"), soft_wrap=True)
-    console.print(words.verdict(found), soft_wrap=True)
+    console.print(in_words.verdict(found), soft_wrap=True)
     console.print(found.matched, soft_wrap=True)
     for group, count in found.moved.items():
         text = f"  {count} neurons of group {group} have another place in the second"
         console.print(printable(text), soft_wrap=True)
-    rows = list(words.change_rows(found))
+    rows = list(in_words.change_rows(found))
     if rows:
-        _print_table(console, ("", *words.CHANGED), rows, every=every, what="changed parameters")
+        _print_table(console, ("", *in_words.CHANGED), rows, every=every, what="changed parameters")
     _print_names(console, f"only in {found.first}", found.only_first)
     _print_names(console, f"only in {found.second}", found.only_second)
     _print_names(
@@ -191,10 +209,10 @@ def _print_difference(console: Console, found: Difference, *, as_json: bool, eve
 
 def _print_names(console: Console, what: str, names: Iterable[str]) -> None:
     from sneframe.errors import printable
-    from sneframe.inspection import words
+    from sneframe.inspection import in_words
 
     if found := list(names):
-        console.print(printable(f"{what}: {words.listed(found, 6)}"), soft_wrap=True)
+        console.print(printable(f"{what}: {in_words.listed(found, 6)}"), soft_wrap=True)
 
 
 def _print_list(
@@ -203,16 +221,16 @@ def _print_list(
     import attrs
 
     from sneframe.errors import printable
-    from sneframe.inspection import words
+    from sneframe.inspection import in_words
 
     if as_json:
         _json({"networks": [attrs.asdict(each) for each in listed]})
         return
     folder = os.path.commonpath([Path(each.source).parent for each in listed])
-    named = [words.below(each, folder) for each in listed]
+    named = [in_words.below(each, folder) for each in listed]
     console.print(printable(f"in {folder or '.'}:"), soft_wrap=True)
-    rows = [(each.source, *words.summary_row(each)) for each in named]
-    _print_table(console, ("", *words.SUMMARY), rows, every=True, what="networks")
+    rows = [(each.source, *in_words.summary_row(each)) for each in named]
+    _print_table(console, ("", *in_words.SUMMARY), rows, every=True, what="networks")
     for each in inspections:
         for finding in each.findings:
             if finding.serious:

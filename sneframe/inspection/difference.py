@@ -28,7 +28,7 @@ Read = Callable[[str], Tensor]
 
 
 @frozen(kw_only=True)
-class Change:
+class ParameterChange:
     """What changed in one parameter.
 
     Args:
@@ -54,7 +54,7 @@ class Change:
 
 
 @frozen(kw_only=True)
-class Difference:
+class NetworkDifference:
     """What changed from one network to another.
 
     Args:
@@ -70,7 +70,7 @@ class Difference:
 
     first: str
     second: str
-    changes: tuple[Change, ...]
+    changes: tuple[ParameterChange, ...]
     only_first: tuple[str, ...]
     only_second: tuple[str, ...]
     reshaped: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
@@ -97,7 +97,7 @@ class Difference:
 
 def difference(
     first: Network, second: Network, *, match: bool = True, exact: int = EXACT, **reading: Any
-) -> Difference:
+) -> NetworkDifference:
     """Return what changed from one network to another.
 
     If both have the same architecture with known neuron groups, the neurons of the second are first permuted
@@ -118,7 +118,7 @@ def difference(
     return _difference(describer.of(first), describer.of(second), match=match, exact=exact)
 
 
-def _difference(first: LazyNetwork, second: LazyNetwork, *, match: bool, exact: int) -> Difference:
+def _difference(first: LazyNetwork, second: LazyNetwork, *, match: bool, exact: int) -> NetworkDifference:
     shapes = [
         {
             parameter.name: parameter.shape
@@ -145,7 +145,7 @@ def _difference(first: LazyNetwork, second: LazyNetwork, *, match: bool, exact: 
         reads, moved = _matched(first, second)
         matched = f"the neurons of {len(permuted)} groups were matched"
     own, other = reads
-    return Difference(
+    return NetworkDifference(
         first=first.source,
         second=second.source,
         changes=tuple(_change(name, own(name), other(name), exact) for name in common),
@@ -189,13 +189,13 @@ def _reading(batch: Batch) -> Read:
     return {name: value[0] for name, value in networks.parameters().items()}.__getitem__
 
 
-def _change(name: str, one: Tensor, other: Tensor, exact: int) -> Change:
+def _change(name: str, one: Tensor, other: Tensor, exact: int) -> ParameterChange:
     """Return what changed in a parameter."""
     one, other = one.detach().double(), other.detach().double()
     shape = tuple(one.shape)
     change = other - one
     if not bool(change.isfinite().all()):
-        return Change(name=name, shape=shape, relative=None, cosine=None)
+        return ParameterChange(name=name, shape=shape, relative=None, cosine=None)
     norms = float(one.norm()), float(other.norm())
     moved = float(change.norm())
     relative = 0.0 if moved == 0 else moved / norms[0] if norms[0] else math.inf
@@ -205,4 +205,4 @@ def _change(name: str, one: Tensor, other: Tensor, exact: int) -> Change:
         squares = spectrum_of(as_matrix(change), exact=exact).values ** 2
         held = squares.cumsum() / squares.sum()
         rank = int((held < HELD).sum()) + 1
-    return Change(name=name, shape=shape, relative=relative, cosine=cosine, rank=rank)
+    return ParameterChange(name=name, shape=shape, relative=relative, cosine=cosine, rank=rank)

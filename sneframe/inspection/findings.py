@@ -23,7 +23,7 @@ USUAL = ("bias", "running_mean", "running_var")
 
 
 @frozen(kw_only=True)
-class Finding:
+class NetworkFinding:
     """Something that is wrong with a parameter, or unusual.
 
     Args:
@@ -39,7 +39,7 @@ class Finding:
     serious: bool = False
 
 
-def findings(parameters: Sequence[Measured]) -> tuple[Finding, ...]:
+def findings(parameters: Sequence[Measured]) -> tuple[NetworkFinding, ...]:
     """Return what is wrong with the parameters of a network, serious findings first."""
     found = [
         *_not_finite(parameters),
@@ -53,14 +53,14 @@ def findings(parameters: Sequence[Measured]) -> tuple[Finding, ...]:
     return tuple(sorted(found, key=lambda each: not each.serious))
 
 
-def _not_finite(parameters: Sequence[Measured]) -> Iterator[Finding]:
+def _not_finite(parameters: Sequence[Measured]) -> Iterator[NetworkFinding]:
     for each in parameters:
         if each.lacking:
             text = f"{counted(each.lacking, 'value')} of {each.size:,} NaN or infinite"
-            yield Finding(kind="not finite", parameters=(each.name,), text=text, serious=True)
+            yield NetworkFinding(kind="not finite", parameters=(each.name,), text=text, serious=True)
 
 
-def _dead(parameters: Sequence[Measured]) -> Iterator[Finding]:
+def _dead(parameters: Sequence[Measured]) -> Iterator[NetworkFinding]:
     """Yield parameters with rows of zeros, or of one constant."""
     for each in parameters:
         if each.rows is None or each.initialiser == "zeros":
@@ -68,18 +68,18 @@ def _dead(parameters: Sequence[Measured]) -> Iterator[Finding]:
         for count, what in ((each.rows.zero, "zero"), (each.rows.constant, "one constant")):
             if count:
                 text = f"{counted(count, 'row')} of {each.shape[0]} {'are' if count > 1 else 'is'} {what}"
-                yield Finding(kind="dead rows", parameters=(each.name,), text=text)
+                yield NetworkFinding(kind="dead rows", parameters=(each.name,), text=text)
 
 
-def _scales_of_norms(parameters: Sequence[Measured]) -> Iterator[Finding]:
+def _scales_of_norms(parameters: Sequence[Measured]) -> Iterator[NetworkFinding]:
     for each in parameters:
         if each.kind in NORMS and each.role == "weight" and each.zero:
             count = round(each.zero * each.size)
             text = f"{count} of {each.size} scales are 0, so these channels carry nothing but their bias"
-            yield Finding(kind="scale of a norm at zero", parameters=(each.name,), text=text)
+            yield NetworkFinding(kind="scale of a norm at zero", parameters=(each.name,), text=text)
 
 
-def _untrained(parameters: Sequence[Measured]) -> Iterator[Finding]:
+def _untrained(parameters: Sequence[Measured]) -> Iterator[NetworkFinding]:
     """Yield parameters that cannot be told from an initialiser, those of one initialiser together."""
     by_name: dict[str, list[str]] = defaultdict(list)
     for each in parameters:
@@ -92,17 +92,19 @@ def _untrained(parameters: Sequence[Measured]) -> Iterator[Finding]:
     total = sum(each.rows is not None for each in parameters)
     for initialiser, names in by_name.items():
         text = f"{counted(len(names), 'parameter')} of {total} cannot be told from {initialiser}: untrained?"
-        yield Finding(kind="looks untrained", parameters=tuple(names), text=text, serious=len(names) == total)
+        yield NetworkFinding(
+            kind="looks untrained", parameters=tuple(names), text=text, serious=len(names) == total
+        )
 
 
-def _copies(parameters: Sequence[Measured]) -> Iterator[Finding]:
+def _copies(parameters: Sequence[Measured]) -> Iterator[NetworkFinding]:
     for each in parameters:
         if each.rows is not None and each.rows.copies:
             text = f"{counted(each.rows.copies, 'row')} of {each.shape[0]} repeat another row"
-            yield Finding(kind="copied rows", parameters=(each.name,), text=text)
+            yield NetworkFinding(kind="copied rows", parameters=(each.name,), text=text)
 
 
-def _far_from_kin(parameters: Sequence[Measured]) -> Iterator[Finding]:
+def _far_from_kin(parameters: Sequence[Measured]) -> Iterator[NetworkFinding]:
     """Yield parameters whose scale is far from that of the others of the same kind, role and rank.
 
     The scale of a matrix is rms · √in, which initialisers keep equal over layers of all widths.
@@ -124,14 +126,14 @@ def _far_from_kin(parameters: Sequence[Measured]) -> Iterator[Finding]:
                     f"scale {_times(factor)} the median of {len(members)} parameters "
                     f"({kind or 'any layer'}, {role})"
                 )
-                yield Finding(kind="far from its kin", parameters=(each.name,), text=text)
+                yield NetworkFinding(kind="far from its kin", parameters=(each.name,), text=text)
 
 
 def _times(factor: float) -> str:
     return f"{factor:.3g} times" if factor >= 1 else f"1/{1 / factor:.3g} of"
 
 
-def _shared(parameters: Sequence[Measured]) -> Iterator[Finding]:
+def _shared(parameters: Sequence[Measured]) -> Iterator[NetworkFinding]:
     """Yield parameters that have the same values. Constants are not compared, since many layers have them."""
     same: dict[str, list[str]] = defaultdict(list)
     for each in parameters:
@@ -140,4 +142,4 @@ def _shared(parameters: Sequence[Measured]) -> Iterator[Finding]:
     for names in same.values():
         if len(names) > 1:
             text = f"{len(names)} parameters hold the same values"
-            yield Finding(kind="shared values", parameters=tuple(names), text=text)
+            yield NetworkFinding(kind="shared values", parameters=tuple(names), text=text)

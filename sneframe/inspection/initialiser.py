@@ -28,7 +28,7 @@ CUT = 0.8796256610342398
 
 
 @frozen(kw_only=True)
-class Candidate:
+class InitialDistribution:
     """A distribution from which a common initialiser draws.
 
     Args:
@@ -102,18 +102,18 @@ def initialiser_of(
     return None
 
 
-def _candidates(shape: tuple[int, ...]) -> Iterator[Candidate]:
+def _candidates(shape: tuple[int, ...]) -> Iterator[InitialDistribution]:
     """Yield the distributions of common initialisers for a weight ``(out, in, …)``."""
     field = math.prod(shape[2:])
     inputs, outputs = shape[1] * field, shape[0] * field
     both = (inputs + outputs) / 2
-    yield Candidate(name="torch default, U(±1/√in)", family="uniform", scale=inputs**-0.5)
+    yield InitialDistribution(name="torch default, U(±1/√in)", family="uniform", scale=inputs**-0.5)
     for name, fan, gain in (("Xavier", both, 1.0), ("Kaiming", inputs, 2.0), ("LeCun", inputs, 1.0)):
         deviation = math.sqrt(gain / fan)
-        yield Candidate(name=f"{name} uniform", family="uniform", scale=deviation * math.sqrt(3))
-        yield Candidate(name=f"{name} normal", family="normal", scale=deviation)
-        yield Candidate(name=f"{name} normal, cut at 2σ", family="cut", scale=deviation / CUT)
-    yield Candidate(name="Kaiming normal, fan out", family="normal", scale=math.sqrt(2 / outputs))
+        yield InitialDistribution(name=f"{name} uniform", family="uniform", scale=deviation * math.sqrt(3))
+        yield InitialDistribution(name=f"{name} normal", family="normal", scale=deviation)
+        yield InitialDistribution(name=f"{name} normal, cut at 2σ", family="cut", scale=deviation / CUT)
+    yield InitialDistribution(name="Kaiming normal, fan out", family="normal", scale=math.sqrt(2 / outputs))
     for scale in (0.02, 0.01, 1.0):
-        yield Candidate(name=f"N(0, {scale:g}²)", family="normal", scale=scale)
-        yield Candidate(name=f"N(0, {scale:g}²), cut at 2σ", family="cut", scale=scale)
+        yield InitialDistribution(name=f"N(0, {scale:g}²)", family="normal", scale=scale)
+        yield InitialDistribution(name=f"N(0, {scale:g}²), cut at 2σ", family="cut", scale=scale)

@@ -21,7 +21,7 @@ NEAR_ZERO = 0.01
 
 
 @frozen(kw_only=True)
-class Rows:
+class MatrixRows:
     """The rows of a matrix, or of a kernel: the weights of one output each.
 
     Args:
@@ -77,7 +77,7 @@ class Measured:
     near_zero: float | None = None
     spectrum: Spectrum | None = field(default=None, repr=False)
     power_law: PowerLaw | None = None
-    rows: Rows | None = None
+    rows: MatrixRows | None = None
     initialiser: str | None = None
 
     @property
@@ -157,7 +157,7 @@ def _blocks(values: Tensor) -> Iterator[Tensor]:
         yield block.double()
 
 
-def _rows(matrix: Tensor) -> tuple[Rows, bytes]:
+def _rows(matrix: Tensor) -> tuple[MatrixRows, bytes]:
     """Return what the rows of a matrix are like, and a hash of all its bytes."""
     flat = matrix.reshape(len(matrix), -1) if matrix.ndim else matrix.reshape(1, 1)
     norms: list[np.ndarray] = []
@@ -184,4 +184,4 @@ def _rows(matrix: Tensor) -> tuple[Rows, bytes]:
         if len(every)
         else (0.0,) * 3
     )
-    return Rows(norms=ends, zero=zero, constant=constant, copies=copies), whole.digest()
+    return MatrixRows(norms=ends, zero=zero, constant=constant, copies=copies), whole.digest()

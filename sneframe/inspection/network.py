@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sneframe.architecture import Architecture
 from sneframe.architecture.origin import SENTENCES
-from sneframe.inspection.findings import Finding, findings
+from sneframe.inspection.findings import NetworkFinding, findings
 from sneframe.inspection.measure import Measured, measure
 from sneframe.inspection.spectrum import EXACT
 from sneframe.predict.lazy_network import Describer
@@ -41,7 +41,7 @@ class Inspection:
     architecture: Architecture = field(repr=False)
     notes: tuple[str, ...]
     parameters: tuple[Measured, ...] = field(repr=False)
-    findings: tuple[Finding, ...]
+    findings: tuple[NetworkFinding, ...]
 
     @property
     def num_weights(self) -> int:

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+import sneframe
 from sneframe.cli import main
 
 
@@ -122,6 +123,21 @@ def test_a_folder_is_a_list(capsys, tmp_path):
     assert "a.safetensors" in (tmp_path / "page.html").read_text(encoding="utf-8")
     listed = json.loads(call(capsys, folder, "--json", "--sort", "weights")[1])["networks"]
     assert [each["weights"] for each in listed] == [111, 183, 183]
+
+
+def test_a_folder_becomes_a_zoo(capsys, tmp_path):
+    """--save imports the networks that were listed."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for seed in range(3):
+        save_file(mlp(seed).state_dict(), folder / f"{seed}.safetensors")
+    code, out, _ = call(capsys, folder, "--activation", "relu", "--save", tmp_path / "made.zarr")
+    assert (code, out.splitlines()[-1]) == (0, f"zoo: {tmp_path / 'made.zarr'}")
+    zoo = sneframe.open_zoo(tmp_path / "made.zarr")
+    assert len(zoo) == 3
+    assert zoo.architectures[0].layers[0].activation == "relu"
+    code, _, err = call(capsys, folder / "0.safetensors", "--save", tmp_path / "other.zarr")
+    assert (code, err) == (2, "error: --save needs one folder of networks\n")
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def test_moments_are_those_of_scipy(monkeypatch, block):
 
 @pytest.mark.parametrize("block", [8, 1 << 20])
 def test_rows_that_are_dead_constant_or_copied(monkeypatch, block):
-    """Rows of zeros, of one constant, and copies of earlier rows are counted, also across blocks."""
+    """MatrixRows of zeros, of one constant, and copies of earlier rows are counted, also across blocks."""
     monkeypatch.setattr(module, "BLOCK", block)
     values = normal(9, 4)
     values[1] = 0

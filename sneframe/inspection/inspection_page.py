@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 
 import sneframe
 from sneframe.atomic import write_bytes
-from sneframe.inspection import words
+from sneframe.inspection import in_words
 from sneframe.inspection.collection import Summary
-from sneframe.inspection.difference import Difference
+from sneframe.inspection.difference import NetworkDifference
 from sneframe.inspection.measure import Measured
 from sneframe.inspection.network import Inspection
 from sneframe.report.drawing import BLUE, GREY, INK, label, log_scale, shown, spans, style, svg
@@ -36,17 +36,17 @@ def write(inspection: Inspection, path: Path) -> Path:
         "inspection.html.j2",
         path,
         inspection=inspection,
-        facts=list(words.facts(inspection)),
-        columns=words.COLUMNS,
-        rows=[(each.name, words.row(each)) for each in inspection.parameters],
-        listed=words.listed,
+        facts=list(in_words.facts(inspection)),
+        columns=in_words.COLUMNS,
+        rows=[(each.name, in_words.row(each)) for each in inspection.parameters],
+        listed=in_words.listed,
         profile=_profile(inspection.parameters),
         spectra=[_spectrum(each, f"s{number}-") for number, each in enumerate(matrices[:MOST])],
         left=max(0, len(matrices) - MOST),
     )
 
 
-def write_difference(found: Difference, path: Path) -> Path:
+def write_difference(found: NetworkDifference, path: Path) -> Path:
     """Write the page of two networks: what changed, and by how much.
 
     Raises:
@@ -56,9 +56,9 @@ def write_difference(found: Difference, path: Path) -> Path:
         "difference.html.j2",
         path,
         found=found,
-        verdict=words.verdict(found),
-        columns=words.CHANGED,
-        rows=[(name, cells) for name, *cells in words.change_rows(found)],
+        verdict=in_words.verdict(found),
+        columns=in_words.CHANGED,
+        rows=[(name, cells) for name, *cells in in_words.change_rows(found)],
         chart=_changes(found),
     )
 
@@ -69,8 +69,8 @@ def write_list(summaries: Sequence[Summary], path: Path) -> Path:
     Raises:
         MachineError: the file cannot be written.
     """
-    rows = [(each.source, words.summary_row(each)) for each in summaries]
-    return _write("collection.html.j2", path, columns=words.SUMMARY, rows=rows)
+    rows = [(each.source, in_words.summary_row(each)) for each in summaries]
+    return _write("collection.html.j2", path, columns=in_words.SUMMARY, rows=rows)
 
 
 def _write(name: str, path: Path, **content: object) -> Path:
@@ -121,7 +121,7 @@ def _profile(parameters: Sequence[Measured]) -> Markup | None:
         )
 
 
-def _changes(found: Difference) -> Markup | None:
+def _changes(found: NetworkDifference) -> Markup | None:
     """Draw the relative change of each parameter, in the order of the network."""
     known = [each for each in found.changes if each.relative is not None]
     if not known:

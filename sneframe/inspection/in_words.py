@@ -12,7 +12,7 @@ import attrs
 from sneframe.config.byte_size import shown
 from sneframe.errors import counted
 from sneframe.inspection.collection import Summary
-from sneframe.inspection.difference import Difference
+from sneframe.inspection.difference import NetworkDifference
 from sneframe.inspection.measure import Measured
 from sneframe.inspection.network import Inspection
 from sneframe.inspection.power_law import FEWEST
@@ -90,7 +90,7 @@ def listed(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
-def change_rows(found: Difference) -> Iterator[tuple[str, ...]]:
+def change_rows(found: NetworkDifference) -> Iterator[tuple[str, ...]]:
     """Yield the name of each changed parameter and the cells of :data:`CHANGED`, the largest change first."""
     changed = [each for each in found.changes if each.changed]
     for each in sorted(changed, key=lambda one: math.inf if one.relative is None else one.relative)[::-1]:
@@ -105,7 +105,7 @@ def change_rows(found: Difference) -> Iterator[tuple[str, ...]]:
         )
 
 
-def verdict(found: Difference) -> str:
+def verdict(found: NetworkDifference) -> str:
     """Return in one sentence what two networks have to do with each other."""
     total, changed = len(found.changes), sum(each.changed for each in found.changes)
     some = f"{changed} of {counted(total, 'common parameter')} differ"
@@ -183,6 +183,6 @@ def _parameter(each: Measured) -> dict[str, Any]:
     }
 
 
-def plain_difference(found: Difference) -> dict[str, Any]:
+def plain_difference(found: NetworkDifference) -> dict[str, Any]:
     """Return a difference as plain data for JSON."""
     return {**attrs.asdict(found), "cosine": found.cosine, "verdict": found.verdict}
