@@ -11,12 +11,13 @@ from sneframe_stats import recipes
 from sneframe_stats.aggregator import StatFeatures
 from sneframe_stats.head import Boosting, Mean, Ridge
 from sneframe_stats.layer_encoder import PassThrough
+from sneframe_stats.spectral_tokenizer import SpectralStatistics
 from sneframe_stats.tokenizer import Statistics
 
 
 @hookimpl
 def sneframe_parts() -> Sequence[type[Part]]:
-    return (Statistics, PassThrough, StatFeatures, Boosting, Ridge, Mean)
+    return (Statistics, SpectralStatistics, PassThrough, StatFeatures, Boosting, Ridge, Mean)
 
 
 @hookimpl
@@ -25,6 +26,8 @@ def sneframe_recipes() -> Mapping[str, Callable[[], RunConfig]]:
         "stats/default": recipes.default,
         "stats/fair": recipes.fair,
         "stats/boosting": recipes.boosting,
+        "stats/spectral": recipes.spectral,
+        "stats/spectral-pooled": recipes.spectral_pooled,
         "stats/pooled": recipes.pooled,
         "stats/mean": recipes.mean,
         "stats/ridge": recipes.ridge,

@@ -1,6 +1,7 @@
 """Define the recipes of StatNN with boosted trees (the default), ridge regression or a perceptron.
 
-There are two baselines: ``stats/pooled``, which predicts for any architecture, and ``stats/mean``.
+``stats/spectral`` adds numbers of the spectrum of each parameter. There are two baselines: ``stats/pooled``,
+which predicts for any architecture, and ``stats/mean``.
 
 The original StatNN computes statistics of raw weights. Here ``normalise/fan-in`` rescales the weights first.
 In a zoo of one architecture this makes no difference to trees. If widths differ, the normalisation makes
@@ -17,6 +18,7 @@ from sneframe.config.schema import RunConfig, TrainConfig
 from sneframe_stats.aggregator import StatFeatures
 from sneframe_stats.head import Boosting, Mean, Ridge
 from sneframe_stats.layer_encoder import PassThrough
+from sneframe_stats.spectral_tokenizer import SpectralStatistics
 from sneframe_stats.tokenizer import Statistics
 
 
@@ -48,6 +50,16 @@ def fair() -> RunConfig:
 def pooled() -> RunConfig:
     """Return the recipe of StatNN on pooled statistics, which can predict for unseen architectures."""
     return evolve(boosting(), recipe="stats/pooled", aggregator=use(StatFeatures, pool="always"))
+
+
+def spectral() -> RunConfig:
+    """Return ``stats/boosting`` on the spectra of parameters, beside the statistics of their weights."""
+    return evolve(boosting(), recipe="stats/spectral", tokenizer=use(SpectralStatistics))
+
+
+def spectral_pooled() -> RunConfig:
+    """Return ``stats/spectral`` on pooled statistics, which can predict for unseen architectures."""
+    return evolve(pooled(), recipe="stats/spectral-pooled", tokenizer=use(SpectralStatistics))
 
 
 def mean() -> RunConfig:
