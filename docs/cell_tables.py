@@ -1,6 +1,7 @@
 """Writes tables of committed cells, for markers of docs/tables.py.
 
-- ``cells FOLDER: HEADING, HEADING, …``: a line for each method, with columns of ``sneframe compare``.
+- ``cells FOLDER: HEADING, HEADING, …``: a line for each method, with columns of ``sneframe compare``. The
+  lines are ordered by the metric of the suite; ``cells FOLDER by METRIC: …`` orders them by another one.
 - ``pivot FOLDER: METRIC``: a line for each method, and a column for each variation or pair of zoos.
 
 FOLDER lies in docs/benchmarks. If a suite has its name, the table has the labels of its rows. Intervals take
@@ -36,7 +37,7 @@ Rows = Iterable[tuple[str, ...]]
 
 def digest(words: str) -> str:
     """Return a hash of a marker and of the cells that its table shows."""
-    folder = HERE / "benchmarks" / words.split(maxsplit=1)[1].partition(":")[0]
+    folder = HERE / "benchmarks" / words.split(maxsplit=1)[1].partition(":")[0].partition(" ")[0]
     state = hashlib.sha256(words.encode())
     for path in sorted(folder.rglob("*.json")):
         state.update(path.name.encode() + path.read_bytes())
@@ -52,7 +53,8 @@ def stands(words: str, body: str) -> bool:
 def cells_table(words: str) -> tuple[tuple[str, ...], Rows]:
     """Return the heading and the rows of a ``cells`` table, the best method first."""
     folder, headings = words.split(": ")
-    table, shown = _gathered(folder), [each.strip() for each in headings.split(",")]
+    folder, _, metric = folder.partition(" by ")
+    table, shown = _gathered(folder, metric or None), [each.strip() for each in headings.split(",")]
     names = pages.headings(table)
     places = [names.index(each) for each in shown]
     rows: list[tuple[str, ...]] = []

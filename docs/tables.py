@@ -72,17 +72,24 @@ ARGUMENTS = {
 NOTHING = "–"
 
 
-def filled(page: str) -> str:
-    """Return a page with all its tables up to date."""
-    return MARKED.sub(_filled, page)
+def filled(page: str, depth: int = 0) -> str:
+    """Return a page with all its tables up to date.
+
+    Args:
+        page: the text of the page.
+        depth: number of folders between ``docs`` and the page, for links.
+    """
+    return MARKED.sub(lambda mark: _filled(mark, depth), page)
 
 
-def _filled(mark: re.Match[str]) -> str:
+def _filled(mark: re.Match[str], depth: int) -> str:
     words = mark["words"]
-    if words.partition(" ")[0] in CELLS and stands(words, mark["body"]):
+    if words.partition(" ")[0] not in CELLS:
+        return f"{mark[1]}\n{table(words)}\n\n{mark[4]}"
+    if stands(words, mark["body"]):
         return mark[0]
-    write = of_cells if words.partition(" ")[0] in CELLS else table
-    return f"{mark[1]}\n{write(words)}\n\n{mark[4]}"
+    text = of_cells(words).replace("](plugins/", f"]({'../' * depth}plugins/")
+    return f"{mark[1]}\n{text}\n\n{mark[4]}"
 
 
 def of_cells(words: str) -> str:
@@ -301,6 +308,7 @@ def code(text: str) -> str:
 if __name__ == "__main__":
     for path in sorted(DOCS.rglob("*.md")):
         page = path.read_text(encoding="utf-8")
-        if filled(page) != page:
-            path.write_text(filled(page), encoding="utf-8")
+        new = filled(page, len(path.relative_to(DOCS).parts) - 1)
+        if new != page:
+            path.write_text(new, encoding="utf-8")
             print(path)

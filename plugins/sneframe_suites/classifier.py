@@ -19,8 +19,15 @@ ROWS = {
     "deepsets/default": ("deepsets/default",),
     "nfn/hnp-paper": ("nfn/hnp-paper",),
     "dwsnet/fair": ("dwsnet/fair",),
+    "neural-graph/default": ("neural-graph/default",),
+    "neural-graph/plain": ("neural-graph/plain",),
+    "scale-gmn/default": ("scale-gmn/default",),
+    "hyperrep/default": ("hyperrep/default",),
+    "sane/default": ("sane/default",),
     "stats/boosting": ("stats/boosting",),
+    "stats/spectral": ("stats/spectral",),
     "stats/pooled": ("stats/pooled",),
+    "stats/spectral-pooled": ("stats/spectral-pooled",),
     "stats/mean": ("stats/mean",),
 }
 
