@@ -208,6 +208,12 @@ class TrainConfig:
     budget: float | None = option(
         None, "at most this many seconds of training; none: no limit", check=optional(gt(0))
     )
+    budget_clock: str = option(
+        "wall",
+        "wall | cpu: whether the budget counts seconds that pass, or CPU seconds of each thread, which other "
+        "work on the machine does not change",
+        check=in_(("wall", "cpu")),
+    )
     invariance_every: int | None = option(
         None,
         "measure e_g and e_noise on the validation networks every N epochs; none: only at the end",

@@ -15,7 +15,7 @@ from sneframe.inspection.collection import Summary
 from sneframe.inspection.difference import NetworkDifference
 from sneframe.inspection.measure import Measured
 from sneframe.inspection.network import Inspection
-from sneframe.nn.power_law import FEWEST
+from sneframe.nn.spectral_tail import FEWEST
 from sneframe.report.words import NOTHING, count
 
 COLUMNS = ("shape", "norm", "spectral", "stable rank", "eff. rank", "α", "near 0", "kurtosis")

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from attrs import frozen
 
-from sneframe.nn.power_law import fit_tails
+from sneframe.nn.spectral_tail import fit_tails
 
 
 @frozen(kw_only=True)
@@ -29,7 +29,7 @@ class PowerLaw:
 def fit_power_law(values: np.ndarray) -> PowerLaw | None:
     """Return the power law of the tail of singular values ``(k,)``, or None if there are too few.
 
-    :func:`~sneframe.nn.power_law.fit_tails` has the conventions.
+    :func:`~sneframe.nn.spectral_tail.fit_tails` has the conventions.
     """
     fitted = fit_tails(torch.from_numpy(np.asarray(values, np.float64))[None])
     if not bool(fitted.found):

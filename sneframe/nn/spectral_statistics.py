@@ -10,7 +10,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from sneframe.nn.power_law import FEWEST, fit_tails
+from sneframe.nn.spectral_tail import FEWEST, fit_tails
 
 SHARES: Final = (0.25, 0.5, 0.75)  #: ranks, as fractions of the number of singular values
 NEAR_ZERO: Final = 0.01  #: a weight is near zero below this fraction of the root mean square

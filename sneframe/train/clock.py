@@ -9,6 +9,10 @@ from __future__ import annotations
 import time
 from typing import final
 
+import torch
+
+from sneframe.config.schema import TrainConfig
+
 
 @final
 class Clock:
@@ -16,15 +20,30 @@ class Clock:
 
     Args:
         budget: seconds that the training may take, or None for no limit.
+        threads: None: the budget counts the seconds that pass. A number: it counts CPU seconds over this
+            number of threads.
         spent: seconds of training in earlier sessions.
         cpu_spent: CPU seconds of training in earlier sessions.
     """
 
-    def __init__(self, budget: float | None, spent: float = 0.0, cpu_spent: float = 0.0) -> None:
-        self._budget = budget
+    def __init__(
+        self,
+        budget: float | None,
+        spent: float = 0.0,
+        cpu_spent: float = 0.0,
+        *,
+        threads: int | None = None,
+    ) -> None:
+        self._budget, self._threads = budget, threads
         self._spent, self._cpu_spent = spent, cpu_spent
         self._since: float | None = None
         self._cpu_since = 0.0
+
+    @classmethod
+    def of(cls, config: TrainConfig, spent: float, cpu_spent: float) -> Clock:
+        """Return the clock of a training, which counts the budget as the configuration says."""
+        threads = torch.get_num_threads() if config.budget_clock == "cpu" else None
+        return cls(config.budget, spent, cpu_spent, threads=threads)
 
     def start(self) -> None:
         """Start counting."""
@@ -47,4 +66,7 @@ class Clock:
     @property
     def fraction(self) -> float:
         """The fraction of the budget that is spent: at most 1, and 0 without a budget."""
-        return 0.0 if self._budget is None else min(1.0, self.seconds / self._budget)
+        if self._budget is None:
+            return 0.0
+        spent = self.seconds if self._threads is None else self.cpu_seconds / self._threads
+        return min(1.0, spent / self._budget)

@@ -163,7 +163,7 @@ def fit(
         data=data,
         targets=torch.from_numpy(objective.tasks.targets(data.columns)).float().to(accelerator.device),
         config=config,
-        clock=(clock := Clock(config.train.budget, training.seconds, training.cpu_seconds)),
+        clock=(clock := Clock.of(config.train, training.seconds, training.cpu_seconds)),
         sums=sums,
         average=average,
     )

@@ -10,7 +10,7 @@ import torch
 
 from sneframe.inspection.power_law import fit_power_law
 from sneframe.inspection.spectrum import RANK, as_matrix, spectrum_of
-from sneframe.nn.power_law import FEWEST
+from sneframe.nn.spectral_tail import FEWEST
 
 #: Made by weightwatcher 0.7.7 (analyze with min_evals=10) on the matrices of :func:`matrices`, each as the
 #: weight of a linear layer. Its ``spectral_norm`` and ``norm`` are of WᵀW, so they are squares.

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from sneframe.inspection.measure import measure
-from sneframe.nn.power_law import fit_tails
 from sneframe.nn.spectral_statistics import COUNT, spectral_statistics
+from sneframe.nn.spectral_tail import fit_tails
 
 
 def batch(*shape, seed=0):
