@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from attrs import evolve
 
 from sneframe.config.suite import Built, Row, Suite
+from sneframe_suites.classifier import ACCURACY
 from sneframe_suites.inr import DATA_EFFICIENCY, FREQUENCY
 from sneframe_suites.sne import ABLATION, CHUNK_SIZE
 
@@ -30,7 +31,6 @@ IMAGES = {
 }
 #: Grey images of at most 28 × 28 pixels, so that one architecture takes all of them.
 SMALL = {"grey": True, "size": 28, "train_images": 7000, "test_images": 2000}
-SPLIT = ("zoo.where=final", "zoo.sizes=[0.4,0.1,0.5]")
 
 
 def _zoos(arch: str, images: tuple[str, ...]) -> tuple[Built, ...]:
@@ -79,7 +79,7 @@ CNN = Suite(
     title="Test accuracy of CNNs",
     rows=_rows(ANY),
     property="test_accuracy",
-    overrides=SPLIT,
+    overrides=ACCURACY.overrides,
     seeds=3,
     budget=300,
     metric="tau",
@@ -179,7 +179,7 @@ FIGURE_2 = evolve(
     train=TABLE_5.train,
     together=True,
     note=f"{TABLE_5.note} One model is trained on all of them, each an equal part of an epoch.",
-    overrides=(*SPLIT, "zoo.balance=zoo", 'zoo.show=["zoo","test_accuracy"]'),
+    overrides=(*CNN.overrides, "zoo.balance=zoo", 'zoo.show=["zoo","test_accuracy"]'),
     seeds=1,
 )
 FIGURE_3 = evolve(

@@ -8,6 +8,7 @@ the values of the neurons at the probes. *Probes* are the views of what the netw
 from __future__ import annotations
 
 from sneframe.config.suite import Row, Suite
+from sneframe_suites import classifier
 from sneframe_suites.classifier import ACCURACY
 from sneframe_suites.inr import SINE, SPLIT
 
@@ -54,7 +55,7 @@ CLASSIFIERS = Suite(
     rows=[_row(sources, without=("probes",)) for sources in SOURCES],
     zoo=ACCURACY.zoo,
     property=ACCURACY.property,
-    overrides=ACCURACY.overrides,
+    overrides=classifier.SPLIT,
     seeds=3,
     budget=300,
     metric="tau",
