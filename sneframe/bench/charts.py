@@ -21,7 +21,6 @@ from sneframe.report.drawing import (
     GREY,
     GROUND,
     INK,
-    PALETTE,
     label,
     legend,
     log_scale,
@@ -32,7 +31,7 @@ from sneframe.report.drawing import (
     style,
     svg,
 )
-from sneframe.report.figures import identity, matrix
+from sneframe.report.figures import identity, matrix, tsne_map
 
 WIDTH = 4.4  #: inches
 SMALL = 2.3  #: inches, of the predictions of one method
@@ -198,43 +197,26 @@ def predictions(line: Line, name: str, limits: tuple[float, float] | None, prefi
         return svg(figure, f"predictions{prefix}", f"Predicted against true {name}, {line.row}")
 
 
-def maps(line: Line, prefix: str) -> Markup | None:
+def maps(line: Line, prefix: str) -> tuple[Markup, ...]:
     """Draw the embeddings of a method's first seed as t-SNE maps, one for each column that is shown.
 
     Returns:
-        None if the cell holds no map.
+        The maps; none if the cell holds no map.
     """
     test = line.test
     if test is None or test.map is None:
-        return None
+        return ()
     there = np.isfinite(test.map).all(1)
-    with style():
-        figure = Figure(figsize=(SMALL * len(test.shown), SMALL + 1.0), layout="constrained")
-        panels = figure.subplots(1, len(test.shown), squeeze=False)[0]
-        for axes, (name, values) in zip(panels, test.shown.items(), strict=True):
-            _map_panel(figure, axes, test.map[there], values[there], name)
-        figure.suptitle(shown(line.row, 44), fontsize=9.5, color=INK)
-        coloured = " and ".join(test.shown)
-        return svg(
-            figure, f"map{prefix}", f"t-SNE map of the embeddings of {line.row}, coloured by {coloured}"
+    return tuple(
+        tsne_map(
+            test.map[there],
+            values[there],
+            name,
+            f"t-SNE map of the embeddings of {line.row}, coloured by {name}",
+            prefix=f"{prefix}{number}-",
         )
-
-
-def _map_panel(figure: Figure, axes: Axes, places: np.ndarray, values: np.ndarray, name: str) -> None:
-    """Draw one map. Labels have colours of their own, and numbers go from dark to bright."""
-    axes.set(xticks=[], yticks=[], aspect="equal")
-    axes.set_title(shown(name, 26), fontsize=9, parse_math=False)
-    axes.spines[:].set_visible(False)
-    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-        drawn = points(axes, *places.T, small=True, c=values.astype(float), cmap="viridis")
-        figure.colorbar(drawn, ax=axes, location="bottom", shrink=0.8)
-        return
-    for number, one in enumerate(sorted({str(value) for value in values})):
-        here = np.array([str(value) == one for value in values])
-        points(axes, *places[here].T, small=True, color=PALETTE[number % len(PALETTE)], label=shown(one, 16))
-    made = axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2, fontsize=8, markerscale=2)
-    for text in made.get_texts():
-        text.set_parse_math(False)
+        for number, (name, values) in enumerate(test.shown.items())
+    )
 
 
 def common_limits(lines: Sequence[Line]) -> tuple[float, float] | None:

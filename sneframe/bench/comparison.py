@@ -288,6 +288,7 @@ def _write(
         property=suite.property,
         metric=suite.metric,
         budget=suite.budget,
+        cpu_budget=_on_cpu_time(settings),
         lines=table,
         identity=str(identity),
         header=_header(suite, settings, entries, command),
@@ -295,6 +296,11 @@ def _write(
     for kind, render in (("html", pages.html), ("csv", pages.csv), ("md", pages.markdown)):
         atomic.write_bytes(paths[kind], render(shown).encode(errors="replace"))
     return ComparisonResult(lines=table, html=paths["html"], csv=paths["csv"], markdown=paths["md"])
+
+
+def _on_cpu_time(settings: Sequence[Setting]) -> bool:
+    """Return whether the budgets of cells count CPU seconds."""
+    return any(cell.config.train.budget_clock == "cpu" for each in settings for cell in _made(each))
 
 
 def _header(
@@ -308,6 +314,7 @@ def _header(
         outcomes=[outcome for entry in entries for outcome in entry.outcomes],
         seeds=suite.seeds,
         budget=suite.budget,
+        cpu_budget=_on_cpu_time(settings),
         command=command,
         note=suite.note,
     )

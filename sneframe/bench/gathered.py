@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from attrs import field, frozen
 
@@ -16,6 +17,7 @@ from sneframe.bench.header import header
 from sneframe.bench.outcome import Outcome, read_outcome
 from sneframe.bench.sheet import Table
 from sneframe.bench.table import Entry, lines
+from sneframe.config.schema import NONE
 from sneframe.config.suite import Row, Suite, Variation
 from sneframe.errors import RunError, counted
 from sneframe.report.bootstrap import DRAWS
@@ -29,6 +31,22 @@ class _Zoo:
 
 
 @frozen(kw_only=True)
+class _Train:
+    budget: Any = NONE
+    budget_clock: str = "wall"
+
+    @property
+    def seconds(self) -> float | None:
+        """The budget as a number, or None for no limit."""
+        return None if self.budget == NONE else float(self.budget)
+
+
+@frozen(kw_only=True)
+class _Config:
+    train: _Train
+
+
+@frozen(kw_only=True)
 class _Run:
     """The part of a cell's file that says what was run."""
 
@@ -36,6 +54,7 @@ class _Run:
     overrides: tuple[str, ...]
     seed: int
     zoo: _Zoo
+    config: _Config
     label: str | None = None
     property: str | None = None
 
@@ -59,18 +78,25 @@ def gather(
     Args:
         folder: folder that holds the files of cells, or that has them in ``cells/``.
         suite: the suite whose rows and columns are shown, in their order. Cells of other rows, or with other
-            settings, are left out. None for a row for each recipe and its settings.
+            settings, another property or another budget, are left out. None for a row for each recipe and
+            its settings.
         metric: the metric that orders the rows; None for that of the suite, or the squared error.
         draws: number of resamples for the intervals; 0 for no intervals, which takes no time.
 
     Raises:
-        RunError: there are no cells, none of the suite, or two for one place of the table; a file is damaged.
+        RunError: there are no cells, none of the suite, or two for one place of the table; without a suite,
+            cells differ in their property or their budget; a file is damaged.
     """
     inner = folder / "cells"
     paths = sorted((inner if inner.is_dir() else folder).glob("*-[0-9]*-*.json"))
     runs = [(path, structured(path, parse_json(path, read_text(path)), _Run)) for path in paths]
     if not runs:
         raise RunError(f"{folder}: holds no finished cells")
+    if suite is None:
+        _check_alike(folder, [run for _, run in runs])
+    else:
+        runs = [(path, run) for path, run in runs if _belongs(run, suite)]
+    total = len(paths)
     places = _places(suite) if suite is not None else _unnamed([run for _, run in runs])
     found = [
         _Found(path=path, run=run, row=row, within=column.label, outcome=read_outcome(path))
@@ -80,27 +106,46 @@ def gather(
     ]
     if not found:
         assert suite is not None
-        raise RunError(f"{folder}: none of its {counted(len(runs), 'cell')} belongs to suite {suite.name!r}")
+        raise RunError(f"{folder}: none of its {counted(total, 'cell')} belongs to suite {suite.name!r}")
     ordered = metric or (suite.metric if suite is not None else "mse")
     entries = list(_entries(found, list(dict.fromkeys(places.values()))))
     properties = {each.run.property for each in found if each.run.property is not None}
+    train = found[0].run.config.train
     return Table(
         title=suite.title if suite is not None else f"{counted(len(found), 'cell')} of {folder.name}",
         property=properties.pop() if len(properties) == 1 else None,
         metric=ordered,
-        budget=suite.budget if suite is not None else None,
+        budget=train.seconds,
+        cpu_budget=train.budget_clock == "cpu",
         lines=lines(entries, ordered, draws),
         header=header(
             zoos=[(name, digest) for digest, name in _zoos(found).items()],
             configs=[],
             outcomes=[each.outcome for each in found],
             seeds=max(entry.seeds for entry in entries),
-            budget=suite.budget if suite is not None else None,
+            budget=train.seconds,
+            cpu_budget=train.budget_clock == "cpu",
             command=None,
             unknown="the table was gathered from finished cells",
             note=suite.note if suite is not None else None,
         ),
     )
+
+
+def _belongs(run: _Run, suite: Suite) -> bool:
+    """Return whether a cell has the property and the budget of a suite."""
+    known = None in (run.property, suite.property) or run.property == suite.property
+    return known and run.config.train.seconds == suite.budget
+
+
+def _check_alike(folder: Path, runs: Sequence[_Run]) -> None:
+    """Check that cells have one property and one budget, so that one table can show them."""
+    for what, values in (
+        ("property", {run.property for run in runs if run.property is not None}),
+        ("budget", {run.config.train for run in runs}),
+    ):
+        if len(values) > 1:
+            raise RunError(f"{folder}: its cells have more than one {what}; name a suite to choose some")
 
 
 Places = Mapping[tuple[str, tuple[str, ...]], tuple[Row, Variation]]

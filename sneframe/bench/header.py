@@ -39,6 +39,7 @@ def header(
     seeds: int,
     budget: float | None,
     command: str | None,
+    cpu_budget: bool = False,
     note: str | None = None,
     unknown: str = "Python code made this comparison",
 ) -> Header:
@@ -51,6 +52,7 @@ def header(
         seeds: number of seeds of each row.
         budget: seconds of training of each run, or None.
         command: the command that runs the comparison again, or None.
+        cpu_budget: whether the budget counts CPU seconds.
         note: what a suite says about its zoos, or None.
         unknown: why the command is not known, if it is None.
     """
@@ -68,7 +70,7 @@ def header(
         facts.append(("Networks", "; ".join(f"zoo.where = {where}" for where in wheres)))
     facts.append(("Seeds", ", ".join(map(str, range(seeds))) if seeds <= 5 else f"0 to {seeds - 1}"))
     if budget is not None:
-        facts.append(("Budget", f"{duration(budget)} of training a run"))
+        facts.append(("Budget", f"{duration(budget)} of {'CPU time' if cpu_budget else 'training'} a run"))
     if versions := list(versions_in_words([outcome.libraries for outcome in outcomes])):
         facts.append(("Versions", "; ".join(versions)))
     if machines := list(dict.fromkeys(outcome.machine for outcome in outcomes if outcome.machine)):

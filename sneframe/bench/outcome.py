@@ -15,6 +15,7 @@ from sneframe.errors import counted
 from sneframe.metrics import Scores
 from sneframe.run_folder.json_files import fault, parse_json, read_text, structured
 from sneframe.run_folder.measured import Seconds
+from sneframe.run_folder.shown import typed_values
 
 FORMAT = "sneframe.cell"
 VERSION = 1
@@ -147,7 +148,7 @@ class _WrittenTest:
     group: Any = None
     coverage: float | None = None
     label: str | None = None
-    shown: Mapping[str, Any] = field(factory=dict)
+    shown: Mapping[str, tuple[Any, ...]] = field(factory=dict)
     map: Any = None
 
 
@@ -241,8 +242,7 @@ def _test(path: Path, place: str, written: _WrittenTest) -> Test:
     kind = np.float64 if scores.accuracy is None else np.str_
 
     def column(name: str, dtype: Any, values: Any, *width: int) -> np.ndarray:
-        kinds = {np.str_: "texts", object: "values"}
-        what = " of ".join(("pairs" if width else kinds.get(dtype, "numbers"), *["numbers"][: len(width)]))
+        what = "pairs of numbers" if width else "texts" if dtype is np.str_ else "numbers"
         wanted = f"{place}.{name}: must be a list of {scores.n} {what}"
         try:
             values = np.array(values, dtype)
@@ -264,7 +264,10 @@ def _test(path: Path, place: str, written: _WrittenTest) -> Test:
         group=None if written.group is None else own("group", np.int64),
         coverage=written.coverage,
         label=written.label,
-        shown={name: column(f"shown.{name}", object, values) for name, values in written.shown.items()},
+        shown={
+            name: typed_values(path, f"{place}.shown.{name}", values, scores.n)
+            for name, values in written.shown.items()
+        },
         map=None if written.map is None else column("map", np.float64, written.map, 2),
     )
 

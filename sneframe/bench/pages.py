@@ -124,7 +124,14 @@ def seconds(value: float) -> str:
 
 def notes(table: Table) -> tuple[str, ...]:
     """Return paragraphs that explain what the numbers of the table mean."""
-    budget = () if table.budget is None else (f"Each run trains for {duration(table.budget)} at most.",)
+    kind = " of CPU time" if table.cpu_budget else ""
+    budget = (
+        ()
+        if table.budget is None
+        else (
+            f"Each run trains for {duration(table.budget)}{kind} at most.",
+        )
+    )
     several = any(line.done > 1 for line in table.lines)
     means = (
         "Scores are means over seeds ± their standard deviation."
@@ -161,14 +168,14 @@ class Figures:
         intervals: the chart of the intervals of all methods; None if no method has a score.
         costs: the charts of the metric against training time and model size, each with its caption.
         predictions: a chart of the predictions of each method.
-        maps: maps of the embeddings of each method whose cells hold one.
+        maps: the method and the maps of its embeddings, for each method whose cells hold them.
         seed: the seed that made the predictions.
     """
 
     intervals: Markup | None
     costs: tuple[tuple[Markup, str], ...] = ()
     predictions: tuple[Markup, ...] = ()
-    maps: tuple[Markup, ...] = ()
+    maps: tuple[tuple[str, tuple[Markup, ...]], ...] = ()
     seed: int = 0
 
 
@@ -192,12 +199,12 @@ def figures(table: Table, place: int, lines: Sequence[Line]) -> Figures | None:
     )
     ends, name = charts.common_limits(known), table.property or "property"
     drawn = (charts.predictions(line, name, ends, f"{prefix}-{row}-") for row, line in enumerate(known))
-    maps = (charts.maps(line, f"{prefix}-{row}-") for row, line in enumerate(known))
+    maps = ((line.row, charts.maps(line, f"{prefix}-{row}-")) for row, line in enumerate(known))
     return Figures(
         intervals=charts.intervals(known, table.metric, heading, look, prefix),
         costs=tuple((chart, said) for chart, said in costs if chart is not None),
         predictions=tuple(chart for chart in drawn if chart is not None),
-        maps=tuple(chart for chart in maps if chart is not None),
+        maps=tuple((row, own) for row, own in maps if own),
         seed=known[0].outcomes[0].seed if known[0].outcomes else 0,
     )
 

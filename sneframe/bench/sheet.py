@@ -23,6 +23,7 @@ class Table:
         property: the predicted property; None for the first property of the zoo.
         metric: the metric that orders the lines.
         budget: seconds of training of each run, or None.
+        cpu_budget: whether the budget counts CPU seconds.
         lines: the lines of all columns.
         identity: text that distinguishes the page from those of other comparisons; empty for a page on its
             own.
@@ -35,6 +36,7 @@ class Table:
     budget: float | None
     lines: tuple[Line, ...]
     identity: str = ""
+    cpu_budget: bool = False
     header: Header | None = None
 
     @cached_property

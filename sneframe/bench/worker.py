@@ -215,6 +215,7 @@ def _own_test(folder: Path, digest: str, label: str) -> dict[str, Any]:
 def _mapped(run: RunFolder) -> dict[str, Any]:
     """Return where the test networks lie on a map of their embeddings, and the values to show on it."""
     from sneframe.report.projection import Projection, project, unit
+    from sneframe.zoo.column import finite_or_none
 
     ids, embeddings = run.predictions[0].ids.tolist(), run.embeddings
     projection = None if embeddings is None else project(embeddings.values)
@@ -223,7 +224,9 @@ def _mapped(run: RunFolder) -> dict[str, Any]:
     row = {number: place for place, number in enumerate(embeddings.ids[projection.rows].tolist())}
     points = unit(projection.tsne)
     return {
-        "shown": {name: values.tolist() for name, values in run.shown.items()},
+        "shown": {
+            name: [finite_or_none(value) for value in values.tolist()] for name, values in run.shown.items()
+        },
         "map": [points[row[number]] if number in row else [None, None] for number in ids],
     }
 

@@ -183,6 +183,8 @@ def compare(
         raise click.UsageError("--test needs something to train on: --train, --zoo or --suite")
     if leave_one_out and not train:
         raise click.UsageError("--leave-one-out needs the zoos: --train a.zarr,b.zarr,c.zarr")
+    if finished:
+        _check_finished(click.get_current_context(), chosen=bool(name or recipes))
     console = None if quiet else Terminal(stderr=markdown)
     if finished and not name and not recipes:
         _show(console, gather(out, metric=metric), markdown=markdown)
@@ -238,6 +240,22 @@ def _show(console: Console | None, table: BenchTable, *, markdown: bool) -> None
         click.echo(pages.markdown(table), nl=False)
     elif console is not None:
         _print(console, table.title, table.metric, table.lines)
+
+
+def _check_finished(context: click.Context, *, chosen: bool) -> None:
+    """Refuse options that --finished would ignore: those that run cells, and those that choose zoos.
+
+    Args:
+        context: the context of the command.
+        chosen: whether a suite or recipes are named, whose cells other options can choose.
+    """
+    used = {"suite", "recipes", "out", "metric", "finished", "markdown", "quiet", "property", "budget", "set"}
+    used -= set() if chosen else {"property", "budget", "set"}
+    for option in context.command.params:
+        word = option.opts[0].removeprefix("--")
+        given = context.get_parameter_source(option.name or "")
+        if word not in used and given is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--finished runs nothing and reads no zoo; leave out --{word}")
 
 
 def _command(context: click.Context) -> str:

@@ -74,7 +74,7 @@ def inspect(
     second. More networks, or a folder of networks, are listed, each with its nearest by spectrum.
     """
     from sneframe.cli.terminal import Terminal
-    from sneframe.errors import printable
+    from sneframe.errors import FileError, printable
     from sneframe.files.paths import paths_at
     from sneframe.inspection import inspection_page
     from sneframe.inspection.collection import summaries
@@ -87,6 +87,8 @@ def inspect(
         raise click.UsageError("--save needs one folder of networks")
     known = readers(reading.get("reader"))
     paths = [path for given in networks for path in paths_at(given, known)]
+    if save is not None and paths == [networks[0]]:
+        raise click.UsageError(f"--save needs a folder of networks, but {networks[0]} is one network")
     if len(paths) == 2 and len(networks) == 2:
         found = difference(*paths, match=match, exact=exact, **reading)
         _print_difference(console, found, as_json=as_json, every=every)
@@ -101,6 +103,8 @@ def inspect(
         if html is not None:
             inspection_page.write(inspections[0], html)
         return
+    if not inspections:
+        raise FileError(f"none of the {len(paths)} networks can be read")
     listed = sorted(summaries(inspections), key=lambda each: _key(getattr(each, sort)))
     _print_list(console, listed, inspections, as_json=as_json)
     if html is not None:

@@ -210,8 +210,8 @@ class TrainConfig:
     )
     budget_clock: str = option(
         "wall",
-        "wall | cpu: whether the budget counts seconds that pass, or CPU seconds of each thread, which other "
-        "work on the machine does not change",
+        "wall | cpu: whether the budget counts seconds that pass, or CPU seconds of all threads together, "
+        "which other work on the machine does not change",
         check=in_(("wall", "cpu")),
     )
     invariance_every: int | None = option(

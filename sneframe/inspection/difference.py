@@ -34,8 +34,8 @@ class ParameterChange:
     Args:
         name: name of the parameter in both networks.
         shape: its shape.
-        relative: norm of the difference over the norm of the first; 0 if they are equal, None if one of them
-            is not finite.
+        relative: norm of the difference over the norm of the first; 0 if they are equal, infinite if only the
+            first is zero, None if one of them is not finite.
         cosine: cosine of both, as vectors; None if one of them is zero or not finite.
         rank: number of singular values that hold 99 % of the squared norm of the difference; None for a
             vector, without a difference, and if the matrix is too large to know it.

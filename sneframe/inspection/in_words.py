@@ -97,12 +97,18 @@ def change_rows(found: NetworkDifference) -> Iterator[tuple[str, ...]]:
         yield (
             each.name,
             "×".join(map(str, each.shape)) or "scalar",
-            "not finite" if each.relative is None else f"{100 * each.relative:.3g} %",
+            _relative(each.relative),
             short(each.cosine),
             NOTHING
             if each.rank is None
             else f"{each.rank} of {min(each.shape[0], math.prod(each.shape[1:]))}",
         )
+
+
+def _relative(value: float | None) -> str:
+    if value is None:
+        return "not finite"
+    return f"{100 * value:.3g} %" if math.isfinite(value) else "was zero"
 
 
 def verdict(found: NetworkDifference) -> str:
@@ -184,5 +190,9 @@ def _parameter(each: Measured) -> dict[str, Any]:
 
 
 def plain_difference(found: NetworkDifference) -> dict[str, Any]:
-    """Return a difference as plain data for JSON."""
-    return {**attrs.asdict(found), "cosine": found.cosine, "verdict": found.verdict}
+    """Return a difference as plain data for JSON, which has no infinity: a change from zero is null."""
+    content = attrs.asdict(found)
+    for each in content["changes"]:
+        if each["relative"] == math.inf:
+            each["relative"] = None
+    return {**content, "cosine": found.cosine, "verdict": found.verdict}

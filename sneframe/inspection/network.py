@@ -12,7 +12,6 @@ from attrs import field, frozen
 from torch import Tensor, nn
 
 from sneframe.architecture import Architecture
-from sneframe.architecture.origin import SENTENCES
 from sneframe.inspection.findings import NetworkFinding, findings
 from sneframe.inspection.measure import Measured, measure
 from sneframe.inspection.spectrum import EXACT
@@ -70,11 +69,6 @@ class Inspection:
             for layer in self.architecture.layers
             for other, name in layer.attributes.get("tied", {}).items()
         }
-
-    @property
-    def symmetry(self) -> str:
-        """Where the neuron groups come from, as a sentence."""
-        return SENTENCES[self.architecture.symmetry].format("it")
 
 
 def inspect(

@@ -63,10 +63,8 @@ class Spectrum:
 
     @property
     def rank(self) -> int | None:
-        """Number of singular values above rounding, as in numpy. None if not all values are known."""
-        if not self.complete:
-            return None
-        return int((self.values > self.error * self.of).sum()) if self.norm else 0
+        """Number of singular values above the error, as in numpy. None if not all values are known."""
+        return int((self.values > self.error).sum()) if self.complete else None
 
 
 def as_matrix(values: Tensor) -> Tensor:
@@ -90,7 +88,7 @@ def spectrum_of(matrix: Tensor, *, exact: int = EXACT) -> Spectrum:
     if side <= exact:
         kind = torch.float64 if side <= DOUBLE else torch.float32
         values = torch.linalg.svdvals(matrix.to(kind)).double().numpy()
-        error = float(values[0]) * torch.finfo(kind).eps * max(matrix.shape) ** 0.5
+        error = float(values[0]) * torch.finfo(kind).eps * max(matrix.shape)
         return Spectrum(values=values, of=side, frobenius=frobenius, error=error)
     values, error = _largest(matrix.float())
     return Spectrum(values=values, of=side, frobenius=frobenius, error=error)

@@ -184,10 +184,13 @@ def pca_map(projection: Projection, values: np.ndarray, name: str, alt: str, *, 
         return svg(_map(projection.pca, values, name, labels), f"pca{prefix}", alt)
 
 
-def tsne_map(projection: Projection, values: np.ndarray, name: str, alt: str, *, prefix: str = "") -> Markup:
-    """Draw the t-SNE map. Colours show ``values``, ``(n,)`` numbers or labels. The axes have no meaning."""
+def tsne_map(places: np.ndarray, values: np.ndarray, name: str, alt: str, *, prefix: str = "") -> Markup:
+    """Draw a t-SNE map of places ``(n, 2)``. Colours show ``values``, ``(n,)`` numbers or labels.
+
+    The axes have no meaning.
+    """
     with style():
-        return svg(_map(projection.tsne, values, name, None), f"tsne{prefix}", alt)
+        return svg(_map(places, values, name, None), f"tsne{prefix}", alt)
 
 
 def _map(places: np.ndarray, values: np.ndarray, name: str, labels: tuple[str, str] | None) -> Figure:

@@ -312,7 +312,7 @@ def _map(run: RunFolder) -> dict[str, Any]:
         alt = f"map of the embeddings of {len(values)} test networks, coloured by {name}"
         prefix = _prefix(place)
         pca = figures.pca_map(projection, values, name, f"PCA {alt}", prefix=prefix)
-        tsne = figures.tsne_map(projection, values, name, f"t-SNE {alt}", prefix=prefix)
+        tsne = figures.tsne_map(projection.tsne, values, name, f"t-SNE {alt}", prefix=prefix)
         maps.append({"name": name, "pca": pca, "tsne": tsne})
     return {
         "missing": None,

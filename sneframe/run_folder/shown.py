@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +46,23 @@ def read_shown(path: Path, ids: np.ndarray) -> dict[str, np.ndarray]:
     if found.ids != tuple(ids.tolist()):
         fault(path, "ids: must be the test networks of predictions.csv, in the same order")
     return {
-        name: _values(path, f"columns.{name}", column, len(ids)) for name, column in found.columns.items()
+        name: typed_values(path, f"columns.{name}", column, len(ids))
+        for name, column in found.columns.items()
     }
 
 
-def _values(path: Path, key: str, column: tuple[Any, ...], n: int) -> np.ndarray:
+def typed_values(path: Path, key: str, column: Sequence[Any], n: int) -> np.ndarray:
+    """Return a column from a file as numbers, with NaN for missing values, or as labels.
+
+    Args:
+        path: path of the file.
+        key: name of the column in the file, for errors.
+        column: the values; None is a missing value.
+        n: number of values that there must be.
+
+    Raises:
+        RunError: the column has another length, or holds something else than numbers or labels.
+    """
     if len(column) != n:
         fault(path, f"{key}: must be a list of {n} values, but got {len(column)}")
     there = [value for value in column if value is not None]

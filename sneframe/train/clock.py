@@ -9,8 +9,6 @@ from __future__ import annotations
 import time
 from typing import final
 
-import torch
-
 from sneframe.config.schema import TrainConfig
 
 
@@ -20,8 +18,7 @@ class Clock:
 
     Args:
         budget: seconds that the training may take, or None for no limit.
-        threads: None: the budget counts the seconds that pass. A number: it counts CPU seconds over this
-            number of threads.
+        cpu: whether the budget counts CPU seconds instead of the seconds that pass.
         spent: seconds of training in earlier sessions.
         cpu_spent: CPU seconds of training in earlier sessions.
     """
@@ -32,9 +29,9 @@ class Clock:
         spent: float = 0.0,
         cpu_spent: float = 0.0,
         *,
-        threads: int | None = None,
+        cpu: bool = False,
     ) -> None:
-        self._budget, self._threads = budget, threads
+        self._budget, self._cpu = budget, cpu
         self._spent, self._cpu_spent = spent, cpu_spent
         self._since: float | None = None
         self._cpu_since = 0.0
@@ -42,8 +39,7 @@ class Clock:
     @classmethod
     def of(cls, config: TrainConfig, spent: float, cpu_spent: float) -> Clock:
         """Return the clock of a training, which counts the budget as the configuration says."""
-        threads = torch.get_num_threads() if config.budget_clock == "cpu" else None
-        return cls(config.budget, spent, cpu_spent, threads=threads)
+        return cls(config.budget, spent, cpu_spent, cpu=config.budget_clock == "cpu")
 
     def start(self) -> None:
         """Start counting."""
@@ -68,5 +64,4 @@ class Clock:
         """The fraction of the budget that is spent: at most 1, and 0 without a budget."""
         if self._budget is None:
             return 0.0
-        spent = self.seconds if self._threads is None else self.cpu_seconds / self._threads
-        return min(1.0, spent / self._budget)
+        return min(1.0, (self.cpu_seconds if self._cpu else self.seconds) / self._budget)

@@ -9,7 +9,7 @@ import pytest
 from attrs import evolve
 
 import sneframe
-from sneframe.bench import compare
+from sneframe.bench import charts, compare
 from sneframe.config.schema import ZooConfig
 from sneframe.config.suite import Built, Variation
 from sneframe.engine import SerialEngine
@@ -605,6 +605,7 @@ def test_a_suite_trains_on_zoos_together(suite, ran, row, toy_zoo_path, other_zo
     (line,) = result.lines
     assert (line.column, len(ran)) == ("", 1)
     assert set(line.test.shown["zoo"]) == {"toy", "other"}
+    assert len(charts.maps(line, "m")) == 1
     assert line.test.map.shape == (line.networks, 2)
     assert (line.test.map.min(0).tolist(), line.test.map.max(0).tolist()) == ([0, 0], [1, 1])
 

@@ -81,10 +81,33 @@ def test_a_failed_cell_has_a_row(fitted, ran, row, tmp_path):
     assert (line.done, line.failed) == (1, ("no memory",))
 
 
-def test_two_cells_of_one_seed_are_refused(fitted, ran, tmp_path):
-    """Cells of one row and seed that differ, such as in their budget, are not averaged."""
+def test_cells_with_another_budget_are_left_out(fitted, ran, tmp_path):
+    """A suite shows only the cells of its budget; without a suite, two budgets are refused."""
     compare(evolve(fitted, seeds=1), tmp_path / "out")
-    compare(evolve(fitted, seeds=1, budget=60), tmp_path / "out")
+    compare(evolve(fitted, seeds=2, budget=60), tmp_path / "out")
+    one = gather(tmp_path / "out", fitted)
+    assert ({line.done for line in one.lines}, one.budget) == ({1}, None)
+    two = gather(tmp_path / "out", evolve(fitted, budget=60))
+    assert ({line.done for line in two.lines}, two.budget, two.cpu_budget) == ({2}, 60, False)
+    with pytest.raises(RunError, match="its cells have more than one budget; name a suite"):
+        gather(tmp_path / "out")
+
+
+def test_a_budget_in_cpu_time_is_named(fitted, ran, tmp_path):
+    """The page of a comparison and the gathered table say that a budget counts CPU time."""
+    suite = evolve(fitted, seeds=1, budget=60, overrides="train.budget_clock=cpu")
+    text = compare(suite, tmp_path / "out").markdown.read_text()
+    table = gather(tmp_path / "out", suite)
+    assert "- Budget: 1 min 0 s of CPU time a run\n" in text
+    assert "Each run trains for 1 min 0 s of CPU time at most." in text
+    assert dict(table.header.facts)["Budget"] == "1 min 0 s of CPU time a run"
+
+
+def test_two_cells_of_one_seed_are_refused(fitted, ran, tmp_path):
+    """Two cells of one row and seed are not averaged."""
+    compare(evolve(fitted, seeds=1), tmp_path / "out")
+    path = sorted((tmp_path / "out" / "cells").glob("stats-pooled-*.json"))[0]
+    shutil.copy(path, path.with_name(path.name.replace(".json", "0.json")))
     with pytest.raises(RunError, match="second cell of 'stats/pooled' with seed 0, beside stats-pooled"):
         gather(tmp_path / "out", fitted)
 

@@ -77,6 +77,16 @@ def test_finished_cells_are_shown_without_their_zoo(capsys, here, asked):
     assert (code, err.strip()) == (2, "error: nowhere: holds no finished cells")
 
 
+@pytest.mark.parametrize(
+    "words", [("--zoo", "toy.zarr"), ("--seeds", "2"), ("--retry",), ("--set", "seed=1")], ids=" ".join
+)
+def test_finished_refuses_what_it_would_ignore(capsys, here, asked, words):
+    """Options that run cells or choose zoos do not go together with --finished."""
+    code, _, err = call(capsys, "--finished", *words)
+    assert code == 2
+    assert f"--finished runs nothing and reads no zoo; leave out {words[0]}" in err
+
+
 def test_a_suite_of_several_zoos_takes_no_single_zoo(capsys, here, asked):
     """--zoo cannot replace the zoos of a suite that trains on several."""
     code, _, err = call(capsys, "--suite", "paper-table-5", "--zoo", "toy.zarr")

@@ -138,6 +138,37 @@ def test_a_folder_becomes_a_zoo(capsys, tmp_path):
     assert zoo.architectures[0].layers[0].activation == "relu"
     code, _, err = call(capsys, folder / "0.safetensors", "--save", tmp_path / "other.zarr")
     assert (code, err) == (2, "error: --save needs one folder of networks\n")
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    save_file(mlp().state_dict(), model / "model.safetensors")
+    code, _, err = call(capsys, model, "--save", tmp_path / "other.zarr")
+    assert code == 2
+    assert "--save needs a folder of networks, but" in err
+
+
+def test_a_change_from_zero_is_said(capsys, file, tmp_path):
+    """A bias that was zero has no relative change: the text says so, and JSON has null."""
+    weights = mlp().state_dict()
+    weights["0.bias"].zero_()
+    save_file(weights, file)
+    weights["0.bias"] += 1
+    save_file(weights, tmp_path / "other.safetensors")
+    _, out, _ = call(capsys, file, tmp_path / "other.safetensors")
+    assert "was zero" in out
+    code, out, _ = call(capsys, file, tmp_path / "other.safetensors", "--json")
+    changes = {each["name"]: each["relative"] for each in json.loads(out)["changes"]}
+    assert (code, changes["0.bias"], changes["0.weight"]) == (0, None, 0.0)
+
+
+@pytest.mark.filterwarnings("always:left out")
+def test_a_folder_of_broken_files_is_refused(capsys, tmp_path):
+    """If no file of a folder can be read, the command fails with one line besides the warnings."""
+    for name in "ab":
+        (tmp_path / f"{name}.safetensors").write_bytes(b"\x08\x00\x00\x00\x00\x00\x00\x00{broken}")
+    code, out, err = call(capsys, tmp_path)
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1] == "error: none of the 2 networks can be read"
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,7 @@ def test_the_largest_figures_fit_into_a_page() -> None:
     svgs = [
         figures.scatter(predictions(2000), "loss", [drawing.BLUE] * 2000, ""),
         figures.pca_map(maps(2000), value, "loss", ""),
-        figures.tsne_map(maps(2000), value, "loss", ""),
+        figures.tsne_map(maps(2000).tsne, value, "loss", ""),
         figures.curves(history(*np.linspace(1, 0.1, 2000)), "MSE", 1, ""),
     ]
     assert sum(map(len, svgs)) < 1_200_000

@@ -41,20 +41,19 @@ def history(folder):
 
 
 def test_the_clock_may_count_cpu_seconds(monkeypatch):
-    """With threads, the fraction is that of the CPU seconds of each thread, and the seconds still pass."""
+    """The fraction is then that of the CPU seconds of all threads together, and the seconds still pass."""
     now, worked = [0.0], [0.0]
     times = SimpleNamespace(perf_counter=lambda: now[0], process_time=lambda: worked[0])
     monkeypatch.setattr(clock, "time", times)
-    watch = Clock(10.0, spent=9.0, cpu_spent=4.0, threads=2)
+    watch = Clock(20.0, spent=9.0, cpu_spent=4.0, cpu=True)
     watch.start()
     now[0], worked[0] = 100.0, 6.0
     assert (watch.seconds, watch.cpu_seconds, watch.fraction) == (109.0, 10.0, 0.5)
 
 
-def test_a_budget_of_cpu_seconds_ignores_waiting(toy_zoo_path, tmp_path, second_per_step, monkeypatch):
+def test_a_budget_of_cpu_seconds_ignores_waiting(toy_zoo_path, tmp_path, second_per_step):
     """A second passes with each step, of which a quarter is CPU time: six CPU seconds allow 24 steps."""
     words = ("train.epochs=40", "train.budget=6", "train.budget_clock=cpu")
-    monkeypatch.setattr(clock.torch, "get_num_threads", lambda: 1)
     run = sneframe.run(config_for(toy_zoo_path, *words), tmp_path / "run", report=False)
     assert (len(second_per_step), run.metrics["stopped_by"]) == (24, "budget")
 
