@@ -1,4 +1,4 @@
-"""Draws the error and the CPU time of every method: ``python docs/benchmarks/chart.py``.
+"""Draws the error and the training time of every method: ``python docs/benchmarks/chart.py``.
 
 It reads the finished cells in docs/benchmarks/inr-frequency and writes docs/images/error-time.svg.
 """
@@ -26,13 +26,13 @@ Cells = Mapping[str, Sequence[Mapping[str, float]]]
 
 
 def cells() -> Cells:
-    """Return for each recipe and seed the test error, the CPU seconds and the error of the mean."""
+    """Return for each recipe and seed the test error, the training seconds and the error of the mean."""
     rows: dict[str, list[Mapping[str, float]]] = {}
     for path in sorted((HERE / "inr-frequency" / "cells").glob("*.json")):
         cell = json.loads(path.read_text(encoding="utf-8"))
         numbers = {
             "mse": cell["tests"][0]["scores"]["mse"],
-            "seconds": cell["seconds"].get("cpu") or cell["seconds"]["train"],
+            "seconds": cell["seconds"]["train"],
             "mean": cell["baseline"]["mse"],
         }
         rows.setdefault(cell["recipe"], []).append(numbers)
@@ -46,12 +46,14 @@ def along(value: float, ends: tuple[float, float], panel: tuple[int, int]) -> fl
 
 
 def chart() -> Drawing:
-    """Draw a row for each method: its mean error, its smallest and largest error, and its CPU time."""
+    """Draw a row for each method: its mean error, its smallest and largest error, and its training time."""
     rows = sorted(cells().items(), key=lambda row: fmean(seed["mse"] for seed in row[1]))
     bottom = TOP + ROW * len(rows)
-    drawing = Drawing(WIDTH, bottom + 44, f"Test error and CPU time of {len(rows)} methods on sine networks")
+    drawing = Drawing(
+        WIDTH, bottom + 44, f"Test error and training time of {len(rows)} methods on sine networks"
+    )
     drawing.text(ERROR[0], 28, "test MSE of the frequency", "title")
-    drawing.text(TIME[0], 28, "CPU time of training", "title")
+    drawing.text(TIME[0], 28, "training time", "title")
     for error, words in (
         (1e-5, "0.00001"),
         (1e-4, ""),

@@ -125,13 +125,7 @@ def seconds(value: float) -> str:
 def notes(table: Table) -> tuple[str, ...]:
     """Return paragraphs that explain what the numbers of the table mean."""
     kind = " of CPU time" if table.cpu_budget else ""
-    budget = (
-        ()
-        if table.budget is None
-        else (
-            f"Each run trains for {duration(table.budget)}{kind} at most.",
-        )
-    )
+    budget = () if table.budget is None else (f"Each run trains for {duration(table.budget)}{kind} at most.",)
     several = any(line.done > 1 for line in table.lines)
     means = (
         "Scores are means over seeds ± their standard deviation."
