@@ -21,7 +21,8 @@ class SpectralStatistics(Tokenizer):
 
     These are the numbers of ``sneframe inspect``, as statistics that a method can learn from: WeightWatcher
     (arXiv 1810.01075) predicts the quality of networks from α and norms alone. They change neither if neurons
-    are permuted nor, without the statistics of ``stats/statistics``, if their signs are flipped.
+    are permuted nor, without the statistics of ``stats/statistics``, if their signs are flipped. Of a matrix
+    with more than 256 singular values, α is fitted to every n-th of them.
     """
 
     name = "stats/spectral"

@@ -21,7 +21,7 @@ from sneframe.symmetry.align import align
 MATCHED = 50_000_000
 #: The rank of a change is the number of singular values that hold this fraction of its squared norm.
 HELD = 0.99
-#: Networks whose weights have at least this cosine have one origin: independent networks are near 0.
+#: Networks whose matrices have at least this mean cosine count as related. Independent ones lie below it.
 RELATED = 0.5
 
 Read = Callable[[str], Tensor]

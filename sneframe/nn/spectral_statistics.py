@@ -14,7 +14,7 @@ from sneframe.nn.spectral_tail import FEWEST, fit_tails
 
 SHARES: Final = (0.25, 0.5, 0.75)  #: ranks, as fractions of the number of singular values
 NEAR_ZERO: Final = 0.01  #: a weight is near zero below this fraction of the root mean square
-#: Parameters with a longer smaller side get the α of every n-th singular value, so that n ² stays bounded.
+#: Of more singular values, α is fitted to every n-th, because the fit takes time with their square.
 MOST: Final = 256
 LARGEST_ALPHA: Final = 20.0  #: larger exponents mean that there is no tail
 FLOOR: Final = 1e-12  #: below this norm, logarithms are those of this number
