@@ -86,6 +86,7 @@ def test_checkpoints_have_the_metrics_of_their_epoch(tmp_path, states, imported)
     zoo, skipped = imported("model-zoos", source)
     assert skipped == {}
     assert zoo.column("epoch").tolist() == [0, 1, 2, 1]
+    assert zoo.column("final").tolist() == [False, False, True, True]
     assert zoo.typed_column("test_acc").objects() == [None, 0.1, 0.2, 0.1]
     assert zoo.column("nlin").tolist() == ["tanh"] * 3 + ["relu"]
     assert zoo.column("seed").tolist() == [1, 1, 1, 2]
