@@ -189,7 +189,7 @@ def _entries(found: Sequence[_Found], places: Sequence[tuple[Row, Variation]]) -
         for row, column in places:
             cells = by_place.get((row.label, column.label, source), [])
             outcomes = _one_each(cells)
-            if not any(target in _tested(each) for each in cells):
+            if not any(target in _tested(each) or each.outcome.failed is not None for each in cells):
                 continue
             yield Entry(
                 row=row.label,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal, Unpack
 
 import torch
 from attrs import frozen
@@ -13,7 +13,7 @@ from torch import Tensor
 from sneframe.batch import Batch
 from sneframe.inspection.spectrum import EXACT, as_matrix, spectrum_of
 from sneframe.predict.lazy_network import Describer, LazyNetwork, Network, stacked
-from sneframe.predict.reading import network_reader
+from sneframe.predict.reading import ReadingOptions, network_reader
 from sneframe.symmetry.act import apply
 from sneframe.symmetry.align import align
 
@@ -96,7 +96,12 @@ class NetworkDifference:
 
 
 def difference(
-    first: Network, second: Network, *, match: bool = True, exact: int = EXACT, **reading: Any
+    first: Network,
+    second: Network,
+    *,
+    match: bool = True,
+    exact: int = EXACT,
+    **reading: Unpack[ReadingOptions],
 ) -> NetworkDifference:
     """Return what changed from one network to another.
 
@@ -108,9 +113,10 @@ def difference(
         second: the second network.
         match: whether to match neurons.
         exact: length of the smaller side of a matrix up to which the rank of its change is computed.
-        reading: how files are read: the options of :func:`~sneframe.predict.reading.network_reader`.
+        reading: how files are read, as in :class:`~sneframe.predict.reading.ReadingOptions`.
 
     Raises:
+        ConfigError: an option of reading or its value is unknown.
         FileError: a file cannot be read, is of no known kind, or holds no weights.
         ArchitectureError: a network cannot be described, or an object is no network.
     """

@@ -18,8 +18,6 @@ KIN = 5  #: fewest parameters of one kind and role that can be compared
 FACTOR = 5.0  #: a parameter is far from its kin if its scale differs by more than this factor …
 SPREADS = 6.0  #: … and by more than so many robust standard deviations of the logarithms
 ROBUST = 1.4826  #: median absolute deviations in a standard deviation of a normal distribution
-#: Roles whose parameters stay constant in many trained networks, such as a bias before a norm.
-USUAL = ("bias", "running_mean", "running_var")
 
 
 @frozen(kw_only=True)
@@ -80,18 +78,19 @@ def _scales_of_norms(parameters: Sequence[Measured]) -> Iterator[NetworkFinding]
 
 
 def _untrained(parameters: Sequence[Measured]) -> Iterator[NetworkFinding]:
-    """Yield parameters that cannot be told from an initialiser, those of one initialiser together."""
+    """Yield matrices that cannot be told from an initialiser, those of one initialiser together.
+
+    Vectors are left out: many trained networks have biases of 0, or a norm's scales of 1.
+    """
+    matrices = [each for each in parameters if each.rows is not None and each.size > 1]
     by_name: dict[str, list[str]] = defaultdict(list)
-    for each in parameters:
-        constant = each.initialiser in ("zeros", "ones")
-        if each.initialiser is None or (constant and each.role in USUAL) or each.size == 1:
-            continue
-        if constant and each.kind in NORMS:
-            continue  # many trained networks have them: a scale of 1 that weight decay or freezing keeps
-        by_name[each.initialiser].append(each.name)
-    total = sum(each.rows is not None for each in parameters)
+    for each in matrices:
+        if each.initialiser is not None:
+            by_name[each.initialiser].append(each.name)
+    total = len(matrices)
     for initialiser, names in by_name.items():
-        text = f"{counted(len(names), 'parameter')} of {total} cannot be told from {initialiser}: untrained?"
+        which = "the only matrix" if total == 1 else f"{len(names)} of {total} matrices"
+        text = f"{which} cannot be told from {initialiser}: untrained?"
         yield NetworkFinding(
             kind="looks untrained", parameters=tuple(names), text=text, serious=len(names) == total
         )

@@ -6,7 +6,7 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from attrs import field, frozen
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from sneframe.inspection.findings import NetworkFinding, findings
 from sneframe.inspection.measure import Measured, measure
 from sneframe.inspection.spectrum import EXACT
 from sneframe.predict.lazy_network import Describer
-from sneframe.predict.reading import network_reader
+from sneframe.predict.reading import ReadingOptions, network_reader
 from sneframe.progress import Reporter
 
 
@@ -77,7 +77,7 @@ def inspect(
     example_input: Any = None,
     exact: int = EXACT,
     reporter: Reporter | None = None,
-    **reading: Any,
+    **reading: Unpack[ReadingOptions],
 ) -> Inspection:
     """Inspect a network. Parameters are read and measured one after the other.
 
@@ -86,10 +86,11 @@ def inspect(
         example_input: an input of a module's ``forward``, if none can be made for its first layer.
         exact: length of the smaller side of a matrix up to which all its singular values are computed.
         reporter: receives progress; by default, nothing is printed.
-        reading: how files are read, such as ``key`` or ``activation``: the options of
-            :func:`~sneframe.predict.reading.network_reader`.
+        reading: how files are read, such as ``key`` or ``activation``, as in
+            :class:`~sneframe.predict.reading.ReadingOptions`.
 
     Raises:
+        ConfigError: an option of reading or its value is unknown.
         FileError: the file cannot be read, is of no known kind, or holds no weights.
         ArchitectureError: the network cannot be described, or the object is no network.
     """

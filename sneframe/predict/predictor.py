@@ -6,7 +6,7 @@ import itertools
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, final
+from typing import Any, TypeVar, Unpack, final
 
 import numpy as np
 import torch
@@ -14,11 +14,9 @@ from attrs import field, frozen
 from torch import nn
 
 from sneframe.architecture import Architecture
-from sneframe.architecture.description import Flatten
 from sneframe.batch import Batch
 from sneframe.config.byte_size import shown
 from sneframe.errors import ArchitectureError, ConfigError, RunError
-from sneframe.files.module_factory import Words
 from sneframe.files.network_reader import NetworkReader
 from sneframe.model import Model
 from sneframe.plugins import Blamed
@@ -29,7 +27,7 @@ from sneframe.predict.encoding import BATCH, Encoding
 from sneframe.predict.interval import interval_of
 from sneframe.predict.lazy_network import Describer, LazyNetwork, Network
 from sneframe.predict.prediction import DoubtWarning, Prediction
-from sneframe.predict.reading import network_reader
+from sneframe.predict.reading import ReadingOptions, network_reader
 from sneframe.predict.stream import least
 from sneframe.predict.tested import Tested, read_tested
 from sneframe.progress import Reporter
@@ -46,36 +44,15 @@ T = TypeVar("T")
 def load(
     run: str | Path,
     *,
-    module: Words | None = None,
-    key: str | None = None,
-    reader: str | None = None,
-    strip_prefix: str = "",
-    rename: Sequence[str] = (),
-    activation: str | None = None,
-    flatten: Flatten = "unknown",
-    trust_names: bool = False,
     memory: int | None = None,
     all_weights: bool = False,
     reporter: Reporter | None = None,
+    **reading: Unpack[ReadingOptions],
 ) -> Predictor:
     """Load a finished run as a :class:`Predictor`.
 
     Args:
         run: the folder of the run.
-        module: ``package.module:function`` that builds the module of a network in a file, to describe
-            the network exactly. Also several such words, or a mapping from patterns to words; see
-            :class:`~sneframe.files.module_factory.Factory`.
-        key: which state dict to read from a checkpoint that holds several.
-        reader: the name of the file reader for all files; None: the content and the name of each file select
-            its reader.
-        strip_prefix: a prefix to remove from the names of the tensors in files.
-        rename: rules ``s/PATTERN/REPLACEMENT/`` that change the names of the tensors in files.
-        activation: the activation of every layer but the last, such as ``relu`` or ``sine:30`` for
-            sin(30 z), for networks without code. It is not needed
-            for a network that has the names and shapes of exactly one architecture of the training zoo.
-        flatten: ``channels_first`` if a linear layer reads the output of a convolution in the order in which
-            torch flattens that output.
-        trust_names: whether a network without code is assumed to be a chain if the sizes of its layers fit.
         memory: bytes that encoding a large network may use beside the model and the weights of one layer. By
             default 2 GiB. A method that looks at all layers of a network at once cannot keep this bound, and
             a warning says so.
@@ -83,6 +60,9 @@ def load(
             a network only a sample of the chunks of each parameter is read and encoded, and a warning says
             so, if the method can do this.
         reporter: shows the progress on a large network. By default nothing is shown.
+        reading: how files are read, such as ``key`` or ``activation``, as in
+            :class:`~sneframe.predict.reading.ReadingOptions`. A network that has the names and shapes of
+            exactly one architecture of the training zoo needs none.
 
     Warns:
         UserWarning: the run has not finished, and its best model so far is used.
@@ -90,7 +70,7 @@ def load(
     Raises:
         RunError: the folder holds no model, or a damaged one.
         PluginError: a part of the model is not installed.
-        ConfigError: ``module``, ``activation`` or ``flatten`` is unknown, or the model needs more than
+        ConfigError: an option of reading or its value is unknown, or the model needs more than
             ``memory`` bytes.
     """
     if memory is not None and (isinstance(memory, bool) or not isinstance(memory, int) or memory < 1):
@@ -114,17 +94,7 @@ def load(
         tasks=tasks,
         seen=Seen(architectures=architectures, magnitudes=read_magnitudes(folder / "training.json")),
         tested=read_tested(metrics) if (metrics := folder / "metrics.json").is_file() else {},
-        reader=network_reader(
-            module=module,
-            key=key,
-            reader=reader,
-            strip_prefix=strip_prefix,
-            rename=rename,
-            activation=activation,
-            flatten=flatten,
-            trust_names=trust_names,
-            known=architectures,
-        ),
+        reader=network_reader(known=architectures, **reading),
         reference=_reference(folder / "embeddings.safetensors", model.encoder.width),
         calibration=read_calibration(folder / "calibration.json", (task.name for task in tasks.each)),
         encoding=Encoding(

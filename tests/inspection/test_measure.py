@@ -182,7 +182,7 @@ def test_an_untrained_network_is_serious():
     fresh = [measure(f"{n}", layer.weight, kind="linear") for n, layer in enumerate(layers)]
     (finding,) = findings(fresh)
     assert (finding.kind, finding.serious, len(finding.parameters)) == ("looks untrained", True, 3)
-    assert finding.text.startswith("3 parameters of 3 cannot be told from torch default")
+    assert finding.text.startswith("3 of 3 matrices cannot be told from torch default")
     some = [*fresh[:1], measure("b", normal(70, 80), kind="linear")]
     assert [each.serious for each in findings(some)] == [False]
 
