@@ -1,4 +1,4 @@
-"""``augmentation/symmetry`` permutes, scales or flips neurons without changing the network's function."""
+"""``augmentation/symmetry`` moves neurons without changing the network's function."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ class Symmetry(Augmentation):
 
     g is drawn anew for every neuron group, network and step. g·x computes the same function as x, so every
     property of the function stays the same. The action ``scale`` scales a neuron by 2^u, with u uniform in
-    [−1, 1].
+    [−1, 1]. The action ``linear`` mixes the neurons of a group by a matrix whose singular values are such
+    factors.
     """
 
     name = "augmentation/symmetry"
@@ -34,7 +35,7 @@ class Symmetry(Augmentation):
 
         actions: tuple[str, ...] = option(
             ("permute",),
-            "which actions to apply where a neuron group allows them: permute, scale, sign",
+            "which actions to apply where a neuron group allows them: permute, scale, sign, linear",
             check=deep_iterable(in_(ACTIONS), iterable_validator=min_len(1)),
             converter=as_tuple,
         )

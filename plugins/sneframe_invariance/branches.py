@@ -11,6 +11,7 @@ from attrs import frozen
 from attrs.validators import and_, deep_iterable, ge, gt, in_, le, min_len
 from torch import nn
 
+from sneframe.architecture import ACTIONS
 from sneframe.batch import Batch
 from sneframe.config.schema import option
 from sneframe.config.validators import as_tuple
@@ -41,8 +42,8 @@ class Branches:
     )
     actions: tuple[str, ...] = option(
         ("permute",),
-        "which actions g applies where a neuron group allows them: permute, scale, sign",
-        check=deep_iterable(in_(("permute", "scale", "sign")), iterable_validator=min_len(1)),
+        "which actions g applies where a neuron group allows them: permute, scale, sign, linear",
+        check=deep_iterable(in_(ACTIONS), iterable_validator=min_len(1)),
         converter=as_tuple,
     )
 

@@ -35,6 +35,13 @@ def check_axes(parameter: Parameter, sizes: Mapping[str, int]) -> None:
                 f"parameter {parameter.name!r}: {action} must have one power for each segment of each axis, "
                 f"but got {powers}"
             )
+    for axis, powers in zip(parameter.axes, parameter.linear, strict=False):
+        for segment, power in zip(axis, powers, strict=True):
+            if power not in (-1, 0, 1) or (power and (len(segment) > 1 or isinstance(segment[0], int))):
+                raise ArchitectureError(
+                    f"parameter {parameter.name!r}: a power of linear must be -1, 0 or 1, and 0 for any "
+                    f"segment but a single group, but got {power} for {segment}"
+                )
     for number, (size, axis) in enumerate(zip(parameter.shape, parameter.axes, strict=True)):
         total = 0
         for segment in axis:

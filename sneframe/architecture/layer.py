@@ -10,7 +10,7 @@ from attrs import evolve, field, frozen
 
 from sneframe.errors import ArchitectureError, choices
 
-ACTIONS = ("permute", "scale", "sign")
+ACTIONS = ("permute", "scale", "sign", "linear")
 #: In ``Layer.inputs``, the first input of the network. The second input is −2, and so on.
 INPUT = -1
 
@@ -33,12 +33,15 @@ def _strings(values: Iterable[str]) -> tuple[str, ...]:
 
 @frozen(kw_only=True)
 class NeuronGroup:
-    """A set of neurons that can be permuted, scaled or flipped without changing what the network computes.
+    """A set of neurons that can be moved without changing what the network computes.
+
+    They can be permuted, scaled, flipped, or mixed by any invertible matrix.
 
     Args:
         name: the name of the group, unique in the architecture.
         size: number of neurons.
-        actions: the actions that are allowed, a subset of ``permute``, ``scale`` and ``sign``.
+        actions: the actions that are allowed, a subset of ``permute``, ``scale`` and ``sign``; or only
+            ``linear``, which includes the three others.
         parent: the name of the outer group, if this group acts separately within each element of an outer
             group; otherwise None. For example, the group of the neurons of an attention head is nested in the
             group of heads.
@@ -57,6 +60,11 @@ class NeuronGroup:
                 raise ArchitectureError(
                     f"group {self.name!r}: unknown action {action!r}, {choices(action, ACTIONS)}"
                 )
+        if "linear" in self.actions and (len(self.actions) > 1 or self.parent is not None):
+            raise ArchitectureError(
+                f"group {self.name!r}: linear includes all other actions, so it must be the only one, and "
+                f"the group can have no parent"
+            )
 
 
 def _axes(value: Any) -> tuple[Axis, ...]:
@@ -81,6 +89,9 @@ class Parameter:
             rows, which write the neurons, and −1 for columns, which read the neurons. The tuple is empty if
             all powers are 0.
         sign: the powers for signs, in the same form as ``scale``. Each power is 0 or 1.
+        linear: the powers for matrices, in the same form. If the neurons of a group are mixed by G, the
+            weights along a segment of the group are multiplied by G if the power is 1 (rows), and by the
+            inverse of Gᵀ if it is −1 (columns).
     """
 
     name: str
@@ -89,6 +100,7 @@ class Parameter:
     axes: tuple[Axis, ...] = field(converter=_axes)
     scale: tuple[tuple[int, ...], ...] = field(default=(), converter=_powers)
     sign: tuple[tuple[int, ...], ...] = field(default=(), converter=_powers)
+    linear: tuple[tuple[int, ...], ...] = field(default=(), converter=_powers)
 
     @axes.default
     def _fixed(self) -> tuple[Axis, ...]:
@@ -96,8 +108,9 @@ class Parameter:
 
     @property
     def powers(self) -> dict[str, tuple[tuple[int, ...], ...]]:
-        """The powers by action, ``scale`` or ``sign``. A key is missing if all powers of the action are 0."""
-        return {key: powers for key, powers in (("scale", self.scale), ("sign", self.sign)) if powers}
+        """The powers by action: ``scale``, ``sign`` or ``linear``. An action without powers is missing."""
+        named = (("scale", self.scale), ("sign", self.sign), ("linear", self.linear))
+        return {key: powers for key, powers in named if powers}
 
     @property
     def size(self) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 from attrs import frozen
 from attrs.validators import and_, deep_iterable, ge, in_, le, lt
 
+from sneframe.architecture import ACTIONS
 from sneframe.batch import Batch
 from sneframe.config.schema import option
 from sneframe.config.validators import as_tuple
@@ -34,9 +35,9 @@ class Views:
 
     actions: tuple[str, ...] = option(
         ("permute",),
-        "which actions move the neurons of a view, where a neuron group allows them: permute, scale, sign; "
-        "empty: none",
-        check=deep_iterable(in_(("permute", "scale", "sign"))),
+        "which actions move the neurons of a view, where a neuron group allows them: permute, scale, sign, "
+        "linear; empty: none",
+        check=deep_iterable(in_(ACTIONS)),
         converter=as_tuple,
     )
     noise: float = option(

@@ -3,9 +3,10 @@
 Each network of the batch gets its own element. All networks of one architecture are moved together, without
 a loop over networks.
 
-A group element permutes, scales and flips the neurons of a network. Example: in a network ``W2 · relu(W1 ·
-x)``, it may swap the first two rows of W1 and the first two columns of W2, or double a row of W1 and halve
-the column of W2 that reads it. The network computes the same function before and after.
+A group element permutes, scales and flips the neurons of a network, or mixes them by a matrix. Example: in
+a network ``W2 · relu(W1 · x)``, it may swap the first two rows of W1 and the first two columns of W2, or
+double a row of W1 and halve the column of W2 that reads it. The network computes the same function before
+and after.
 
 An element is drawn by hashing (seed, step, network id, group, neuron). So the element of a network does not
 depend on the other networks of the batch, on the number of processes or on the device.
@@ -25,6 +26,7 @@ from torch import Tensor
 from sneframe.architecture import Architecture, Axis, NeuronGroup, Parameter
 from sneframe.batch import Batch, Networks
 from sneframe.rng import mix, shift, uniform, word
+from sneframe.symmetry.matrices import invertible, mixed, moves_any
 
 
 @frozen(kw_only=True, eq=False)
@@ -33,7 +35,8 @@ class Element:
 
     Along an axis of a group, ``(g·x)[i] = scales[i]^p · signs[i]^q · x[permutations[i]]``, where p and q are
     the powers that the parameter declares. A group that is missing in ``permutations`` is not permuted. The
-    same holds for ``scales`` and ``signs``.
+    same holds for ``scales``, ``signs`` and ``matrices``. A group in ``matrices`` is in none of the others:
+    along its axis, ``g·x = G x`` if the parameter declares the power 1, and ``G⁻ᵀ x`` if it declares −1.
 
     Args:
         architecture: the architecture of the networks.
@@ -42,12 +45,14 @@ class Element:
             to index i in network b.
         scales: the positive factors of each group, by name of the group, of shape ``(B, n)``.
         signs: the factors 1 or −1 of each group, by name of the group, of shape ``(B, n)``.
+        matrices: the invertible matrices G of each group, by name of the group, of shape ``(B, n, n)``.
     """
 
     architecture: Architecture
     permutations: Mapping[str, Tensor]
     scales: Mapping[str, Tensor] = field(factory=dict)
     signs: Mapping[str, Tensor] = field(factory=dict)
+    matrices: Mapping[str, Tensor] = field(factory=dict)
 
     def move(self, networks: Networks) -> Networks:
         """Return the networks after the move: network b is moved by the element of index b."""
@@ -65,8 +70,8 @@ def sample(
         batch: the networks. The elements depend on the ids of the networks.
         seed: the seed of the run.
         step: the step of the run. Each step draws different elements.
-        actions: the actions to draw: any of ``permute``, ``scale`` and ``sign``. A group only gets the
-            actions that the group allows.
+        actions: the actions to draw: any of ``permute``, ``scale``, ``sign`` and ``linear``. A group only
+            gets the actions that the group allows. The singular values of a matrix lie between 1/2 and 2.
     """
     ids = batch.rows(torch.from_numpy(batch.ids).to(batch.device, non_blocking=True))
     return tuple(
@@ -86,12 +91,14 @@ def apply(batch: Batch, elements: Sequence[Element]) -> Batch:
 
 def moves(element: Element, parameter: Parameter) -> bool:
     """Return whether an element changes a parameter by moving a weight, or by a factor other than 1."""
-    values = (element.permutations, element.scales, element.signs)
+    values = (element.permutations, element.scales, element.signs, element.matrices)
     given = next((value for each in values for value in each.values()), None)
     if given is None:
         return False
     index = _index(parameter, element, {}, given.device)
     if index is not None and bool((index != torch.arange(index.shape[1], device=given.device)).any()):
+        return True
+    if moves_any(parameter, element.architecture, element.matrices):
         return True
     factor = _factor(parameter, element, torch.ones((1, 1), dtype=torch.float64, device=given.device))
     return factor is not None and bool((factor != 1).any())
@@ -122,7 +129,7 @@ def _draw(networks: Networks, ids: Tensor, seed: int, step: int, actions: Sequen
     counts, words, of_group, counter = _neurons(architecture, ids.device)
     streams = mix(mix(mix(rearrange(ids, "b -> b 1"), words), seed), step)
     keys = mix(streams.index_select(1, of_group), counter).split(counts, dim=1)
-    permutations, scales, signs = {}, {}, {}
+    permutations, scales, signs, matrices = {}, {}, {}, {}
     for group, key in zip(architecture.groups, keys, strict=True):
         if "permute" in actions and "permute" in group.actions:
             shaped = key.unflatten(1, (-1, group.size)) if group.parent else key
@@ -131,7 +138,11 @@ def _draw(networks: Networks, ids: Tensor, seed: int, step: int, actions: Sequen
             scales[group.name] = torch.exp2(2 * uniform(mix(key, 1)) - 1).to(networks.weights.dtype)
         if "sign" in actions and "sign" in group.actions:
             signs[group.name] = (2 * shift(mix(key, 2), 63) - 1).to(networks.weights.dtype)
-    return Element(architecture=architecture, permutations=permutations, scales=scales, signs=signs)
+        if "linear" in actions and "linear" in group.actions:
+            matrices[group.name] = invertible(key).to(networks.weights.dtype)
+    return Element(
+        architecture=architecture, permutations=permutations, scales=scales, signs=signs, matrices=matrices
+    )
 
 
 @lru_cache(maxsize=1024)
@@ -167,7 +178,7 @@ def _apply(given: Tensor, element: Element) -> Tensor:
         for parameter, offset, factor in factors:
             view = weights[:, offset : offset + parameter.size].unflatten(1, parameter.shape)
             view.mul_(factor)
-    return weights
+    return mixed(weights, element.architecture, element.matrices) if element.matrices else weights
 
 
 def _permuted(weights: Tensor, element: Element) -> Tensor:

@@ -21,6 +21,12 @@ from sneframe.symmetry.act import Element, moves
 #: Kinds of permutations: one cycle through all neurons, a swap of two neurons, or a random permutation.
 #: Every permutation is a product of cycles and swaps.
 PERMUTATIONS = ("cycle", "swap", "shuffle")
+WORDS = {
+    "permute": "permuting",
+    "scale": "scaling",
+    "sign": "flipping the signs of",
+    "linear": "mixing",
+}
 
 
 @frozen(kw_only=True)
@@ -29,7 +35,7 @@ class Claim:
 
     Args:
         group: the group.
-        action: ``permute``, ``scale`` or ``sign``.
+        action: ``permute``, ``scale``, ``sign`` or ``linear``.
         outer: the size of the parent of the group; None for a group without a parent.
     """
 
@@ -38,8 +44,7 @@ class Claim:
     outer: int | None = None
 
     def __str__(self) -> str:
-        word = {"permute": "permuting", "scale": "scaling", "sign": "flipping the signs of"}[self.action]
-        return f"{word} the neurons of group {self.group.name!r}"
+        return f"{WORDS[self.action]} the neurons of group {self.group.name!r}"
 
 
 def claims(architecture: Architecture) -> list[Claim]:
@@ -78,6 +83,7 @@ def idle(architecture: Architecture) -> Claim | None:
             # values, so that the quotient of two scales is not always 1.
             scales={claim.group.name: 2.0 ** (1 + torch.arange(count, dtype=torch.float64) % 2)[None]},
             signs={claim.group.name: (-1.0) ** (1 + torch.arange(count, dtype=torch.float64) % 2)[None]},
+            matrices={claim.group.name: 2.0 * torch.eye(count, dtype=torch.float64).roll(1, 0)[None]},
         )
         acting = part(acting, [claim])
         if not any(moves(acting, parameter) for parameter in holding[claim.group.name]):
@@ -90,7 +96,8 @@ def element(
 ) -> Element:
     """Draw a group element for one network. The element applies exactly the claims ``moved``.
 
-    No claim is applied as the identity. A permutation moves at least two neurons. Each scale lies between 6/5
+    No claim is applied as the identity. The singular values of a matrix lie between 6/5 and 2, or are the
+    inverse of such numbers. A permutation moves at least two neurons. Each scale lies between 6/5
     and 2, or is the inverse of such a number. At least one sign is −1. A nested group is permuted within at
     least one neuron of its parent.
 
@@ -104,6 +111,7 @@ def element(
     permutations: dict[str, Tensor] = {}
     scales: dict[str, Tensor] = {}
     signs: dict[str, Tensor] = {}
+    matrices: dict[str, Tensor] = {}
     for number, claim in enumerate(moved):
         name, size = claim.group.name, claim.group.size
         if claim.action == "permute":
@@ -116,13 +124,26 @@ def element(
             ]
             permutations[name] = torch.stack(orders)[None] if claim.outer is not None else orders[0][None]
         elif claim.action == "scale":
-            u = torch.rand(size, generator=generator, dtype=torch.float64)
-            u = 0.263 + (1 - 0.263) * u  # 2^0.263 is 6/5
-            up = torch.rand(size, generator=generator) < 0.5
-            scales[name] = torch.exp2(torch.where(up, u, -u))[None]
+            scales[name] = _factors(size, generator)[None]
+        elif claim.action == "linear":
+            first, second = (
+                torch.linalg.qr(torch.randn(size, size, generator=generator, dtype=torch.float64)).Q
+                for _ in range(2)
+            )
+            matrices[name] = (first @ (_factors(size, generator)[:, None] * second))[None]
         else:
             signs[name] = torch.where(_some(size, generator), -1.0, 1.0).double()[None]
-    return Element(architecture=architecture, permutations=permutations, scales=scales, signs=signs)
+    return Element(
+        architecture=architecture, permutations=permutations, scales=scales, signs=signs, matrices=matrices
+    )
+
+
+def _factors(count: int, generator: torch.Generator) -> Tensor:
+    """Return random factors ``(count,)`` between 6/5 and 2, or the inverse of such numbers."""
+    u = torch.rand(count, generator=generator, dtype=torch.float64)
+    u = 0.263 + (1 - 0.263) * u  # 2^0.263 is 6/5
+    up = torch.rand(count, generator=generator) < 0.5
+    return torch.exp2(torch.where(up, u, -u))
 
 
 def _some(count: int, generator: torch.Generator) -> Tensor:
@@ -157,6 +178,7 @@ def part(whole: Element, moved: Sequence[Claim]) -> Element:
         permutations=of("permute", whole.permutations),
         scales=of("scale", whole.scales),
         signs=of("sign", whole.signs),
+        matrices=of("linear", whole.matrices),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from attrs import evolve
 from einops import rearrange
 from torch import Tensor
@@ -41,6 +42,10 @@ def _compose(second: Element, first: Element) -> Element:
         permutations=permutations,
         scales=_product(second, second.scales, first.scales),
         signs=_product(second, second.signs, first.signs),
+        matrices={
+            **second.matrices,
+            **{n: second.matrices[n] @ h if n in second.matrices else h for n, h in first.matrices.items()},
+        },
     )
 
 
@@ -78,5 +83,9 @@ def _inverse(element: Element) -> Element:
         return {name: 1 / value for name, value in moved.items()}
 
     return evolve(
-        element, permutations=permutations, scales=undone(element.scales), signs=undone(element.signs)
+        element,
+        permutations=permutations,
+        scales=undone(element.scales),
+        signs=undone(element.signs),
+        matrices={name: torch.linalg.inv(value) for name, value in element.matrices.items()},
     )
