@@ -35,8 +35,8 @@ def check_axes(parameter: Parameter, sizes: Mapping[str, int]) -> None:
                 f"parameter {parameter.name!r}: {action} must have one power for each segment of each axis, "
                 f"but got {powers}"
             )
-    for axis, powers in zip(parameter.axes, parameter.linear, strict=False):
-        for segment, power in zip(axis, powers, strict=True):
+    for axis, linear in zip(parameter.axes, parameter.linear, strict=False):
+        for segment, power in zip(axis, linear, strict=True):
             if power not in (-1, 0, 1) or (power and (len(segment) > 1 or isinstance(segment[0], int))):
                 raise ArchitectureError(
                     f"parameter {parameter.name!r}: a power of linear must be -1, 0 or 1, and 0 for any "

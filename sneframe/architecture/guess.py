@@ -15,6 +15,7 @@ from torch import Tensor
 from sneframe.architecture.activation import StatedActivation, stated_activation
 from sneframe.architecture.description import Architecture, Flatten
 from sneframe.architecture.layer import Axis, Layer, NeuronGroup, Parameter
+from sneframe.architecture.low_rank import adapter, is_other_kind, parts_of_modules
 from sneframe.architecture.named_chain import (
     ChainDoubt,
     NamedLayer,
@@ -42,6 +43,8 @@ def from_state_dict(
 ) -> Architecture:
     """Guess an architecture; see :meth:`sneframe.architecture.Architecture.from_state_dict`."""
     stated = stated_activation(activation)
+    if (found := adapter_of(state)) is not None:
+        return found
     entries = entries_of(state)
     if not entries:
         raise ArchitectureError("the state dict describes no network: it has no floating-point tensors")
@@ -66,6 +69,22 @@ def from_state_dict(
         warnings.warn(unclear[1], stacklevel=3)
         fixed[unclear[0]] = unclear[1]
     return _described(chain, stated, fixed)
+
+
+def adapter_of(state: Mapping[str, Tensor]) -> Architecture | None:
+    """Return the architecture of a low-rank adapter, or None if the names are not those of one.
+
+    An adapter of another kind, whose matrices look like a chain, has fixed axes.
+    """
+    floating = {name: value for name, value in state.items() if value.is_floating_point()}
+    if is_other_kind(floating):
+        warnings.warn("an adapter that is no product of two matrices: every axis is fixed", stacklevel=4)
+        return fixed(floating)
+    modules = parts_of_modules(floating)
+    taken = {name for names in modules.values() for name in names.values()}
+    left = {name: value for name, value in floating.items() if name not in taken}
+    others = fixed(left).layers if modules and left else ()
+    return adapter({name: tuple(value.shape) for name, value in floating.items()}, others)
 
 
 def fixed(state: Mapping[str, Tensor]) -> Architecture:

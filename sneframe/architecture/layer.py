@@ -10,7 +10,9 @@ from attrs import evolve, field, frozen
 
 from sneframe.errors import ArchitectureError, choices
 
-ACTIONS = ("permute", "scale", "sign", "linear")
+#: The actions on single neurons, which the trace of a module follows through every operation.
+FOLLOWED = ("permute", "scale", "sign")
+ACTIONS = (*FOLLOWED, "linear")
 #: In ``Layer.inputs``, the first input of the network. The second input is −2, and so on.
 INPUT = -1
 

@@ -36,7 +36,7 @@ from sneframe.architecture.call import (
     written,
 )
 from sneframe.architecture.digit import Dim, completed, fix_dim, settle, whole
-from sneframe.architecture.layer import ACTIONS
+from sneframe.architecture.layer import FOLLOWED
 from sneframe.architecture.outputs import tensors as tensors_of_output
 from sneframe.architecture.recording.recorder import Recorder
 from sneframe.architecture.rules.dims import joined
@@ -60,7 +60,7 @@ class Trace(TorchDispatchMode):
     def __init__(self, module: nn.Module, state: Mapping[str, Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
         self.axes: dict[str, dict[str, list[Space]]] = {
-            name: {action: [Space(size, action) for size in value.shape] for action in ACTIONS}
+            name: {action: [Space(size, action) for size in value.shape] for action in FOLLOWED}
             for name, value in state.items()
         }
         self.recorder = Recorder(self._label, _storage)
@@ -291,7 +291,7 @@ class Trace(TorchDispatchMode):
         while self._label(value) is None and id(value) in self._views:
             value = self._views[id(value)][0].inputs[0]
         if self._label(value) is None:
-            known = {action: constant_dims(value, action) for action in ACTIONS}
+            known = {action: constant_dims(value, action) for action in FOLLOWED}
             self._keep(value, Label(_unwritten(value.shape) if id(value) in self._blank else known))
 
     @contextmanager
@@ -376,7 +376,7 @@ def _tensors(value: Any) -> list[Tensor]:
 
 def _fixed(shape: Sequence[int]) -> dict[str, list[Dim]]:
     """Return fixed axes for a tensor of this shape, by action."""
-    return {action: [whole(Space(size, action, fixed=True)) for size in shape] for action in ACTIONS}
+    return {action: [whole(Space(size, action, fixed=True)) for size in shape] for action in FOLLOWED}
 
 
 def _draws(shape: Sequence[int]) -> dict[str, list[Dim]]:
@@ -386,4 +386,4 @@ def _draws(shape: Sequence[int]) -> dict[str, list[Dim]]:
 
 def _unwritten(shape: Sequence[int]) -> dict[str, list[Dim]]:
     """Return the axes of a tensor without values. The axes are free until values are written into it."""
-    return {action: [whole(Space(size, action, free=True)) for size in shape] for action in ACTIONS}
+    return {action: [whole(Space(size, action, free=True)) for size in shape] for action in FOLLOWED}

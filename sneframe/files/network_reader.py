@@ -6,7 +6,9 @@ Otherwise it is guessed from the names and shapes of the tensors.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,8 +19,9 @@ from torch import Tensor
 from sneframe.architecture import Architecture
 from sneframe.architecture.activation import StatedActivation, stated_activation
 from sneframe.architecture.description import Flatten
-from sneframe.architecture.guess import fixed
+from sneframe.architecture.guess import adapter_of, fixed
 from sneframe.errors import ArchitectureError, ConfigError, FileError, choices
+from sneframe.files.adapter import adapter_config, adapter_tensors
 from sneframe.files.module_factory import Factory, ModuleDescriber
 from sneframe.files.names import Renaming, check_ties, common_prefix, with_aliases
 from sneframe.files.reader import Content, FileReader
@@ -85,12 +88,36 @@ class NetworkReader:
             FileError: the file holds no weights, or cannot be read, or a weight is too large for ``dtype``.
         """
         found = read_state_dict(path, self.key, self.readers)
-        tensors = checked(self._renamed(found.tensors, path), path)
+        tensors, notes = self._named_alike(
+            self._renamed(found.tensors, path), path, partial(adapter_config, path), path=path
+        )
+        tensors = checked(tensors, path)
         try:
             converted = {name: self._converted(name, value) for name, value in tensors.items()}
         except FileError as error:
             raise FileError(f"{path}: {error}") from error
-        return evolve(found, tensors=converted, renamed=self.renaming.changes(found.tensors))
+        renamed = self.renaming.changes(found.tensors)
+        return evolve(found, tensors=converted, renamed=renamed, notes=(*found.notes, *notes))
+
+    def _named_alike(
+        self,
+        tensors: dict[str, Tensor],
+        source: str | Path,
+        config: Callable[[], Mapping[str, Any] | None],
+        *,
+        path: Path | None = None,
+    ) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+        """Give the tensors of a low-rank adapter their common names, and return notes about the adapter.
+
+        If a module factory builds the network, the names stay those of the module.
+        """
+        if self.module is not None and self.module.serves(path):
+            return tensors, ()
+        try:
+            adapter = adapter_tensors(tensors, config)
+        except FileError as error:
+            raise FileError(f"{source}: {error}") from error
+        return (tensors, ()) if adapter is None else (adapter.tensors, adapter.notes)
 
     def _converted(self, name: str, tensor: Tensor) -> Tensor:
         """Convert a floating-point tensor to the reader's ``dtype``. Refuse values that become infinite."""
@@ -121,7 +148,11 @@ class NetworkReader:
         Raises:
             FileError: ``state`` holds no weights.
         """
-        return checked(self._renamed(find_state_dict(state, self.key, source).tensors, source), source)
+        renamed = self._renamed(find_state_dict(state, self.key, source).tensors, source)
+        tensors, notes = self._named_alike(renamed, source, lambda: None)
+        for note in notes[1:]:
+            warnings.warn(f"{source}: {note}", stacklevel=3)
+        return checked(tensors, source)
 
     def _renamed(self, tensors: Mapping[str, Tensor], source: str | Path) -> dict[str, Tensor]:
         try:
@@ -165,6 +196,8 @@ class NetworkReader:
             return self._stated(tensors, content)
         if content is not None and not content.guess:
             return fixed(tensors)
+        if (stated := adapter_of(tensors)) is not None:
+            return stated
         given = activation or self.activation or (content.activation if content is not None else None)
         floating = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
         prefix = "" if self.published else common_prefix(floating)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sneframe.architecture.call import Call
 from sneframe.architecture.digit import Dim, fix_dim, separate_all, settle, space_of, unify_dims, whole
-from sneframe.architecture.layer import ACTIONS
+from sneframe.architecture.layer import FOLLOWED
 from sneframe.architecture.rules.dims import (
     Dims,
     aligned,
@@ -28,7 +28,7 @@ def matmul(call: Call) -> list[Dims]:
     added = call.name in ("addmm", "addbmm", "baddbmm", "addmv")
     a, b = call.args[1:3] if added else call.args[:2]
     result: Dims = {}
-    for action in ACTIONS:
+    for action in FOLLOWED:
         first, second = separate_all(call.dims(a, action)), separate_all(call.dims(b, action))
         batch = first[:-2] if call.name in ("bmm", "baddbmm") else []
         if action == "permute":
@@ -86,7 +86,7 @@ def convolution(call: Call) -> list[Dims]:
     transposed, groups = call.argument(6, "transposed"), call.argument(8, "groups")
     label = call.labels.get(id(weight))
     result: Dims = {}
-    for action in ACTIONS:
+    for action in FOLLOWED:
         batch, channels, *positions = separate_all(call.dims(x, action))
         rows, columns, *kernel = separate_all(call.dims(weight, action))
         fix_all([batch, *positions, *kernel])
@@ -149,7 +149,7 @@ def trilinear(call: Call) -> list[Dims]:
     ndim = call.args[0].ndim + len(call.args[3])
     gone = {axis % ndim for axis in call.args[6]}
     result: Dims = {}
-    for action in ACTIONS:
+    for action in FOLLOWED:
         each = []
         for value, new in zip(call.args[:3], call.args[3:6], strict=True):
             queue = separate_all(call.dims(value, action))
@@ -172,7 +172,7 @@ def distances(call: Call) -> list[Dims]:
     ``cdist`` computes the distances between the rows of the tensors, and sums over the columns.
     """
     result: Dims = {}
-    for action in ACTIONS:
+    for action in FOLLOWED:
         each = [separate_all(call.dims(value, action)) for value in call.args[:2]]
         if action == "permute":
             unify_dims(each[0][-1], each[1][-1])

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sneframe.architecture.call import Call
 from sneframe.architecture.digit import Dim, take
-from sneframe.architecture.layer import ACTIONS
+from sneframe.architecture.layer import FOLLOWED
 from sneframe.architecture.rules.dims import (
     Dims,
     aligned,
@@ -54,7 +54,7 @@ def elementwise(call: Call) -> list[Dims]:
     values = [value for value in call.inputs if value.ndim or id(value) in call.labels]
     shape = call.outputs[0].shape if call.outputs else ()
     result: Dims = {}
-    for action in ACTIONS:
+    for action in FOLLOWED:
         each = [aligned(call.dims(value, action), len(shape)) for value in values]
         if call.name == "_prelu_kernel" and action != "permute":  # the slopes of a PReLU are not scaled
             fix_all(each.pop())
@@ -76,7 +76,7 @@ def elementwise(call: Call) -> list[Dims]:
 
 def _unread(output: Tensor) -> Dims:
     """Return fixed axes for an output that no forward pass reads."""
-    return {action: [fixed_dim(size, action) for size in output.shape] for action in ACTIONS}
+    return {action: [fixed_dim(size, action) for size in output.shape] for action in FOLLOWED}
 
 
 def _keeps(call: Call, action: str, values: Sequence[Tensor], each: Sequence[Sequence[Dim]]) -> bool:
@@ -116,7 +116,7 @@ def fill(call: Call) -> list[Dims]:
     value = call.inputs[0]
     number = 0 if call.name == "zero" else call.argument(1, "value")
     result: Dims = {}
-    for action in ACTIONS:
+    for action in FOLLOWED:
         dims = call.dims(value, action)
         if action != "permute" and bool(number):
             fix_all(dims)
@@ -137,7 +137,7 @@ def mask(call: Call) -> list[Dims]:
     if new.ndim and id(new) in call.labels:
         raise Clash
     result: Dims = {}
-    for action in ACTIONS:
+    for action in FOLLOWED:
         each = [call.dims(value, action), call.dims(given[0], action)]
         if action == "permute":
             result[action] = joined(each)
@@ -156,7 +156,7 @@ def glu(call: Call) -> list[Dims]:
     axis = call.argument(1, "dim", -1) % call.inputs[0].ndim
     half = call.outputs[0].shape[axis]
     result: Dims = {}
-    for action in ACTIONS:
+    for action in FOLLOWED:
         dims = call.dims(call.inputs[0], action)
         value, gate = take(dims, axis, 0, half), take(dims, axis, half, half)
         if action == "permute":

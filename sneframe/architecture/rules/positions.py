@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sneframe.architecture.call import Call
 from sneframe.architecture.digit import Dim, fix_dim, separate, separate_all, size_of, split_sizes
-from sneframe.architecture.layer import ACTIONS
+from sneframe.architecture.layer import FOLLOWED
 from sneframe.architecture.rules.dims import (
     Dims,
     action_of,
@@ -48,7 +48,7 @@ def embedding(call: Call) -> list[Dims]:
     """Trace ``embedding``: fix the rows of the table, which are read at given indices."""
     table, index = call.args[:2]
     result: Dims = {}
-    for action in ACTIONS:
+    for action in FOLLOWED:
         entries, *columns = separate_all(call.dims(table, action))
         fix_dim(entries)
         set_power(columns, 1)
@@ -76,7 +76,7 @@ def index(call: Call) -> list[Dims]:
             raise Clash
         axis, index = given[0]
     result: Dims = {}
-    for action in ACTIONS:
+    for action in FOLLOWED:
         dims = separate(call.dims(call.args[0], action), {axis})
         fix_dim(dims[axis])
         result[action] = [*dims[:axis], *_index_dims(call, index, action), *dims[axis + 1 :]]
@@ -91,7 +91,7 @@ def gather(call: Call) -> list[Dims]:
     if any(value.shape[n] != index.shape[n] for n in others):
         raise Clash
     result: Dims = {}
-    for action in ACTIONS:
+    for action in FOLLOWED:
         dims = separate_all(call.dims(value, action))
         fix_dim(dims[axis])
         where = separate_all(call.dims(index, action))
@@ -178,7 +178,7 @@ def resampled(call: Call) -> list[Dims]:
     """Trace ``F.grid_sample``: keep the channels of the image, and fix all other axes."""
     value, grid = call.args[:2]
     result: Dims = {}
-    for action in ACTIONS:
+    for action in FOLLOWED:
         batch, channels, *positions = separate_all(call.dims(value, action))
         fix_all([batch, *positions])
         if id(grid) in call.labels:
@@ -195,7 +195,7 @@ def positional(call: Call) -> list[Dims]:
     """Trace pooling and resampling: fix the trailing axes, which are positions, and keep the other axes."""
     value, count = call.inputs[0], POSITIONS[call.name]
     result: Dims = {}
-    for action in ACTIONS:
+    for action in FOLLOWED:
         dims = separate_all(call.dims(value, action))
         fix_all(dims[-count:])
         if action == "sign" and "max" in call.name:

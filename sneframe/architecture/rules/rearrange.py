@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from sneframe.architecture.call import Call
 from sneframe.architecture.digit import Digit, Dim, separate_all, space_of, split_sizes, take, whole
-from sneframe.architecture.layer import ACTIONS
+from sneframe.architecture.layer import FOLLOWED
 from sneframe.architecture.rules.dims import (
     Dims,
     Rule,
@@ -32,7 +32,7 @@ def structural(change: Callable[[Call, list[Dim]], list[list[Dim]]]) -> Rule:
 
     def rule(call: Call) -> list[Dims]:
         result: list[Dims] = [{} for _ in call.outputs]
-        for action in ACTIONS:
+        for action in FOLLOWED:
             for dims, its in zip(result, change(call, call.dims(call.inputs[0], action)), strict=True):
                 dims[action] = its
         return result
@@ -157,7 +157,7 @@ def cat(call: Call) -> list[Dims]:
     axis = call.argument(1, "dim", 0) % call.outputs[0].ndim
     result: Dims = {}
     parts = [value for value in call.args[0] if value.shape != (0,) and value.shape[axis]]
-    for action in ACTIONS:
+    for action in FOLLOWED:
         each = [call.dims(value, action) for value in parts]
         spaces = [space_of(dims.pop(axis), action) for dims in each]
         dims = joined(each)
@@ -179,7 +179,7 @@ def stack(call: Call) -> list[Dims]:
     values = call.args[0]
     axis = call.argument(1, "dim", 0) % call.outputs[0].ndim
     result: Dims = {}
-    for action in ACTIONS:
+    for action in FOLLOWED:
         each = [call.dims(value, action) for value in values]
         own = next((n for n, dim in enumerate(each[0]) if dim and not are_fixed([dim])), None)
         if own is None or len(values) == 1:
@@ -203,7 +203,7 @@ def pad(call: Call) -> list[Dims]:
     """
     pads, value = list(call.argument(1, "pad")), call.argument(2, "value", 0)
     result: Dims = {}
-    for action in ACTIONS:
+    for action in FOLLOWED:
         dims = call.dims(call.inputs[0], action)
         if action != "permute" and value:
             fix_all(dims)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sneframe.architecture.call import Call
 from sneframe.architecture.digit import Dim, fix_dim, separate, separate_all, space_of, unify_dims
-from sneframe.architecture.layer import ACTIONS
+from sneframe.architecture.layer import FOLLOWED
 from sneframe.architecture.rules.dims import Dims, fix_all, fixed_dim, joined, set_power_of_parameters
 from sneframe.architecture.space import block
 
@@ -29,7 +29,7 @@ def reduce(call: Call) -> list[Dims]:
     keep = call.outputs[0].ndim == value.ndim
     result: Dims = {}
     summed: list[Dim] = []
-    for action in ACTIONS:
+    for action in FOLLOWED:
         dims = separate(call.dims(value, action), gone)
         if action == "permute":
             summed = [dims[axis] for axis in gone]
@@ -57,7 +57,7 @@ def order(call: Call) -> list[Dims]:
     axis = call.argument(2 if call.name == "topk" else 1, "dim", -1) % max(1, value.ndim)
     result: Dims = {}
     summed: list[Dim] = []
-    for action in ACTIONS:
+    for action in FOLLOWED:
         dims = separate(call.dims(value, action), {axis})
         if action == "permute":
             summed = [dims[axis]]
@@ -140,7 +140,7 @@ def weight_norm(call: Call) -> list[Dims]:
     v, g = call.args[:2]
     own = call.argument(2, "dim", 0) % v.ndim
     result: Dims = {}
-    for action in ACTIONS:
+    for action in FOLLOWED:
         dims, lengths = separate_all(call.dims(v, action)), call.dims(g, action)
         along = lengths[own] if g.ndim == v.ndim else lengths[0]
         if action == "permute":
@@ -157,4 +157,4 @@ def weight_norm(call: Call) -> list[Dims]:
 
 def _nothing(shape: Sequence[int]) -> Dims:
     """Return fixed axes for a tensor of this shape, by action."""
-    return {action: [fixed_dim(size, action) for size in shape] for action in ACTIONS}
+    return {action: [fixed_dim(size, action) for size in shape] for action in FOLLOWED}
