@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,9 @@ class Normalise(Part):
     constant, the part does not keep ``permute``. If the part subtracts a mean, it does not keep ``sign`` and
     ``scale``.
 
+    ``removes`` names the actions under which the output does not change at all, because the part brings
+    networks to a form that such an action does not change. Later parts then need not keep these actions.
+
     A part that learns constants defines :meth:`learn`, and callers call :meth:`fit`. The buffer ``fitted``
     says whether the part was fitted. As a buffer, it is also in a state dict, in a copy and in a saved model.
     If a part that learns constants was never fitted, its first forward warns.
@@ -35,6 +38,7 @@ class Normalise(Part):
 
     slot = "normalise"
     takes = (Batch,)
+    removes: ClassVar[frozenset[str]] = frozenset()
 
     #: ``()`` bool: whether the constants were fitted.
     fitted: Tensor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 
@@ -11,6 +12,7 @@ from attrs import frozen
 from torch import nn
 
 from sneframe.architecture import Architecture
+from sneframe.architecture.low_rank import adapter
 from sneframe.batch import Batch, join
 from sneframe.config.schema import RunConfig
 from sneframe.errors import PartError, PluginError, one_line
@@ -112,15 +114,22 @@ class Case:
     batch: Batch
     rebuild: Callable[[int], Chain]
 
+    @property
+    def removed(self) -> frozenset[str]:
+        """The actions that the first part of the chain removes from all networks."""
+        first = self.chain.part("normalise")
+        return first.removes if isinstance(first, Normalise) else frozenset()
+
     def output(self, batch: Batch, chain: Chain | None = None) -> Any:
         """Run a chain up to the part, and return the output of the part. The default is ``self.chain``."""
         return (chain or self.chain)(batch, self.part.slot)
 
 
-def toy_architectures(*, mixed: bool) -> tuple[Architecture, ...]:
-    """Return the architecture of one linear MLP, or of two MLPs of different depth if ``mixed`` is true.
+def toy_architectures() -> tuple[tuple[Architecture, ...], ...]:
+    """Return sets of architectures, the largest first: two MLPs and an adapter, the MLPs, and one MLP.
 
-    The MLPs have no activations, so every action can be applied to their hidden neurons.
+    The MLPs have different depths, and no activations, so that their hidden neurons can be permuted, scaled
+    and flipped. The low-rank adapter changes two modules, with different ranks, which can be mixed.
     """
 
     def mlp(*widths: int) -> Architecture:
@@ -128,7 +137,11 @@ def toy_architectures(*, mixed: bool) -> tuple[Architecture, ...]:
             linear = [nn.Linear(a, b) for a, b in pairwise(widths)]
             return Architecture.from_module(nn.Sequential(*linear))
 
-    return (mlp(2, 6, 5, 1), mlp(2, 5, 7, 4, 1)) if mixed else (mlp(2, 6, 5, 1),)
+    shapes = {"q.lora_A.weight": (3, 5), "q.lora_B.weight": (4, 3), "q.lora_scaling": ()}
+    low_rank = adapter({**shapes, "v.lora_A.weight": (2, 4), "v.lora_B.weight": (6, 2)})
+    assert low_rank is not None
+    small, large = mlp(2, 6, 5, 1), mlp(2, 5, 7, 4, 1)
+    return (small, large, low_rank), (small, large), (small,)
 
 
 def toy_batch(architectures: Sequence[Architecture], networks: int = NETWORKS, seed: int = SEED) -> Batch:
@@ -148,17 +161,16 @@ def toy_batch(architectures: Sequence[Architecture], networks: int = NETWORKS, s
 
 
 def chained(config: RunConfig) -> BuiltChain:
-    """Build the chain of a configuration for two toy architectures.
-
-    If a part refuses two architectures, the chain is built for one toy architecture.
+    """Build the chain of a configuration for the largest set of toy architectures that all its parts take.
 
     Raises:
-        PartError: a part also refuses one toy architecture.
+        PartError: a part also refuses a single MLP.
     """
-    try:
-        return _chained(config, toy_architectures(mixed=True))
-    except PartError:
-        return _chained(config, toy_architectures(mixed=False))
+    *larger, smallest = toy_architectures()
+    for architectures in larger:
+        with suppress(PartError):
+            return _chained(config, architectures)
+    return _chained(config, smallest)
 
 
 def _chained(config: RunConfig, architectures: Sequence[Architecture]) -> BuiltChain:

@@ -128,7 +128,7 @@ def _check_chain(
             broken = broken or f"{slot} {name!r}"
             continue
         case = Case(part=made.chain.part(slot), chain=made.chain, batch=made.batch, rebuild=made.rebuild)
-        carried &= set(case.part.keeps)
+        carried = (carried & set(case.part.keeps)) | case.removed
         faults, readable = _contract(case)
         if wanted:
             yield from faults or [_kept(name, DECLARED)]

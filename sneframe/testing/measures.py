@@ -35,6 +35,7 @@ def symmetry(case: Case, action: str) -> float:
     """Measure whether moving the networks moves the output of a part in the same way.
 
     Return the difference between the output for moved networks, and the moved output for the same networks.
+    If the part that normalises removes the action, the output must not change.
 
     Raises:
         Immovable: the carriers cannot be moved, so there is nothing to compare with.
@@ -44,11 +45,18 @@ def symmetry(case: Case, action: str) -> float:
     given = case.output(case.batch)
     if isinstance(given, Tensor):  # the values of a head must not change
         return difference(given, moved)
+    if action in case.removed:
+        return difference(_without_original(given), _without_original(moved))
     carriers, others = (each.networks if isinstance(each, Batch) else each for each in (given, moved))
     for carrier in carriers:
         if not callable(getattr(carrier, "act", None)):
             raise Immovable(f"{type(carrier).__name__} cannot be moved because it has no method act(element)")
     return difference(tuple(c.act(g) for c, g in zip(carriers, elements, strict=True)), others)
+
+
+def _without_original(output: object) -> object:
+    """Return an output, or the weights of a batch without the original ones, which every move changes."""
+    return tuple(each.weights for each in output.networks) if isinstance(output, Batch) else output
 
 
 def alone(case: Case) -> float:
