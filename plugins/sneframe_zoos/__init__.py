@@ -13,6 +13,7 @@ def sneframe_zoos() -> Sequence[ZooBuilder]:
     """Return all zoo builders of this plugin."""
     from sneframe_zoos.classifiers.build import BUILDERS
     from sneframe_zoos.image_inrs import IMAGES
+    from sneframe_zoos.lora.build import LORA
     from sneframe_zoos.sine import DEMO, SINE
 
-    return [SINE, DEMO, IMAGES, *BUILDERS]
+    return [SINE, DEMO, IMAGES, *BUILDERS, LORA]

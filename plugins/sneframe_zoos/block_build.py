@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,10 @@ class BlockBuild:
         size: number of networks or training runs in a block.
         check: a function that raises ZooError if the zoo cannot be built. It is called before any folder is
             made.
-        train: a picklable function that trains the block with a given number and returns its arrays.
+        shared: a function that returns arrays which all blocks need, such as the weights of a common base.
+            It is called once; a build that continues uses the same arrays. None if blocks share nothing.
+        train: a picklable function that trains the block with a given number and returns its arrays. If there
+            are shared arrays, they are its argument ``shared``.
         write: a function that adds the arrays of a block to the zoo.
         complete: a function that adds to the zoo what belongs to all blocks, such as splits. It is called
             after all blocks were written.
@@ -53,7 +57,8 @@ class BlockBuild:
     networks: int
     size: int
     check: Callable[[], None] = lambda: None
-    train: Callable[[int], Mapping[str, np.ndarray]]
+    shared: Callable[[], Mapping[str, np.ndarray]] | None = None
+    train: Callable[..., Mapping[str, np.ndarray]]
     write: Callable[[ZooWriter, int, Mapping[str, np.ndarray]], None]
     complete: Callable[[ZooWriter], None] = lambda _: None
     name: str
@@ -79,7 +84,10 @@ class BlockBuild:
         blocks = Blocks(path, {"builder": self.builder, **self.options})
         count = math.ceil(self.networks / self.size)
         sizes = [len(numbers_of_block(self.networks, self.size, block)) for block in range(count)]
-        finish(blocks, self.train, sizes, progress, engine)
+        train = self.train
+        if self.shared is not None:
+            train = partial(train, shared=blocks.shared(self.shared))
+        finish(blocks, train, sizes, progress, engine)
         with create(
             path,
             name=self.name,

@@ -91,6 +91,14 @@ class Blocks:
         """Write the arrays of a block."""
         write_bytes(self._path(number), safetensors.numpy.save(dict(arrays)))
 
+    def shared(self, make: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """Return the arrays that all blocks share. They are made by the first call, and kept on disk."""
+        path = self.folder / "shared.safetensors"
+        if not path.exists():
+            write_bytes(path, safetensors.numpy.save(dict(make())))
+        arrays: dict[str, np.ndarray] = safetensors.numpy.load_file(path)
+        return arrays
+
     def remove(self) -> None:
         """Remove the folder. Call this when the zoo is complete."""
         shutil.rmtree(self.folder)

@@ -28,9 +28,7 @@ def factors(rank: int = 4, inputs: int = 16, outputs: int = 12) -> tuple[Tensor,
 
 def written(folder: Path, tensors: Mapping[str, Tensor], config: object = None) -> Path:
     """Write an adapter as PEFT does, and return its folder."""
-    save_file(
-        {name: value.clone() for name, value in tensors.items()}, folder / "adapter_model.safetensors"
-    )
+    save_file({name: value.clone() for name, value in tensors.items()}, folder / "adapter_model.safetensors")
     if config is not None:
         text = config if isinstance(config, str) else json.dumps(config)
         (folder / "adapter_config.json").write_text(text)

@@ -1,0 +1,1 @@
+"""Zoos of low-rank adapters of one small transformer."""
