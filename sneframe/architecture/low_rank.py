@@ -108,6 +108,11 @@ def _natural(module: str) -> list[tuple[int, str]]:
     return [(int(word), "") if word.isdecimal() else (-1, word) for word in re.split(r"(\d+)", module)]
 
 
+def is_adapter(architecture: Architecture) -> bool:
+    """Return whether an architecture has a layer of a low-rank adapter."""
+    return any(layer.kind == KIND for layer in architecture.layers)
+
+
 def adapter(shapes: Mapping[str, tuple[int, ...]], others: Sequence[Layer] = ()) -> Architecture | None:
     """Return the architecture of an adapter, or None if no module has both factors of one rank.
 

@@ -14,6 +14,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from sneframe.architecture import Architecture
+from sneframe.architecture.low_rank import is_adapter
 from sneframe.batch import Networks
 from sneframe.config.schema import option
 from sneframe.config.validators import as_tuple, check_heads
@@ -205,7 +206,8 @@ class Probe(LayerEncoder):
         return tuple(codes)
 
     def _have_one_output(self, architectures: Sequence[Architecture]) -> bool:
-        graphs = map(self.message.graph, architectures)
+        # An adapter has no outputs: the modules that it changes write into the middle of a network.
+        graphs = [self.message.graph(each) for each in architectures if not is_adapter(each)]
         return all(graph.node_sets[output_set(graph)].size == 1 for graph in graphs)
 
     def _reads(self, views: Sequence[str]) -> bool:
