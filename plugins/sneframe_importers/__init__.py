@@ -15,6 +15,7 @@ def sneframe_zoos() -> Sequence[ZooImporter]:
         dng_vit,
         dws_inr,
         files,
+        hub,
         model_zoos,
         model_zoos_pt,
         nfn_siren,
@@ -26,6 +27,8 @@ def sneframe_zoos() -> Sequence[ZooImporter]:
 
     return [
         files.IMPORTER,
+        hub.HUB,
+        hub.PEFT,
         small_cnn_zoo.IMPORTER,
         dws_inr.IMPORTER,
         nfn_siren.IMPORTER,

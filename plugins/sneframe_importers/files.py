@@ -39,9 +39,10 @@ class Files:
         (),
         "a source of properties; later sources win. A CSV, TSV or JSON lines table with a column `file` "
         "(paths relative to SRC), optional columns `group` and `split`, and a column for each property; or "
-        "`checkpoint`, the values beside the weights; or a .json or .yaml file beside each network, such as "
-        "`config.json`, or `*.json` for a file with the name of the network; or `name:REGEX`, the named "
-        "groups of a regular expression that is searched in the path",
+        "`checkpoint`, the values beside the weights; or `card`, the model card README.md beside each "
+        "network; or a .json or .yaml file beside each network, such as `config.json`, or `*.json` for a "
+        "file with the name of the network; or `name:REGEX`, the named groups of a regular expression that "
+        "is searched in the path",
         converter=as_sources,
         repeated=True,
     )

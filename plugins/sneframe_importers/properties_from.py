@@ -23,6 +23,7 @@ from sneframe_importers.property_sources import (
     Renamed,
     Rows,
     compiled,
+    from_cards,
     from_files,
     from_names,
 )
@@ -31,6 +32,7 @@ from sneframe_importers.table import READERS, TableEntry, read_table
 from sneframe_importers.typed import run_group
 
 CHECKPOINT = "checkpoint"  #: the source of properties that are stored beside the weights
+CARDS = "card"  #: the source of properties that is the model card beside each network
 FOLDER = "folder"  #: the value of ``--group-from`` that makes the folder of a network its run group
 PATTERNS = ("name:", "path:")  #: the beginnings of option values that hold a regular expression
 
@@ -56,8 +58,8 @@ def find_properties(
     """Read the sources of properties, except checkpoints, which are read together with the networks.
 
     Args:
-        words: the sources in their order: paths of tables, ``checkpoint``, names of files beside the
-            networks, and regular expressions.
+        words: the sources in their order: paths of tables, ``checkpoint``, ``card``, names of files beside
+            the networks, and regular expressions.
         group_from: the source of run groups, or None for the column ``group`` of tables.
         folder: the folder of the networks.
         names: the paths of the networks, relative to the folder. Tables replace this list.
@@ -82,6 +84,8 @@ def find_properties(
             sources.append(Rows({each.file: each.properties for each in tables[word]}, is_table=True))
         elif word == CHECKPOINT:
             sources.append(Beside(renamed))
+        elif word == CARDS:
+            sources.append(from_cards(folder, list(entries), renamed))
         elif str(word).startswith(PATTERNS):
             sources.append(from_names(str(word), list(entries)))
         elif Path(word).suffix.lower() in SUFFIXES:
@@ -89,7 +93,7 @@ def find_properties(
         else:
             raise ZooError(
                 f"--properties-from {str(word)!r}: must be a table ({', '.join(READERS)}), {CHECKPOINT!r}, "
-                f"the name of a file beside each network ({', '.join(SUFFIXES)}), or name:REGEX"
+                f"{CARDS!r}, the name of a file beside each network ({', '.join(SUFFIXES)}), or name:REGEX"
             )
     made = Properties(
         entries=list(entries.values()),

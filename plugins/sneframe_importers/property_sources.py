@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, final
 
 from sneframe.errors import FileError, ZooError, counted, one_line
 from sneframe.files.state_dict import StateDict
+from sneframe_importers.card import CARD, card_of, card_values
 from sneframe_importers.flatten import CheckpointValues, flattened, is_taken
 from sneframe_importers.sidecar import Sidecars
 from sneframe_importers.typed import ColumnSource, typed, typed_json
@@ -112,6 +114,35 @@ def from_files(word: str, folder: Path, files: Sequence[str], renamed: Renamed) 
     """
     sidecars = Sidecars(word, folder)
     paths = {file: path for file in files if (path := sidecars.path(file)) is not None}
+    return _read_beside(word, files, paths, sidecars.values, renamed)
+
+
+def from_cards(folder: Path, files: Sequence[str], renamed: Renamed) -> Rows:
+    """Return the metadata and the results in the model cards beside networks.
+
+    Raises:
+        ZooError: no network has a card, or a package is missing.
+    """
+    paths = {file: path for file in files if (path := card_of(file, folder)) is not None}
+    return _read_beside(CARD, files, paths, partial(card_values, folder), renamed)
+
+
+def _read_beside(
+    word: str,
+    files: Sequence[str],
+    paths: Mapping[str, str],
+    values: Callable[[str], Mapping[str, Any]],
+    renamed: Renamed,
+) -> Rows:
+    """Return the values of the files beside networks.
+
+    Args:
+        word: what the files are called.
+        files: the networks.
+        paths: the file beside each network that has one.
+        values: returns the values of such a file.
+        renamed: returns the name that a property has in the zoo.
+    """
     if files and not paths:
         raise ZooError(f"--properties-from {word!r}: no network has such a file beside it")
     if lacking := [file for file in files if file not in paths]:
@@ -122,7 +153,7 @@ def from_files(word: str, folder: Path, files: Sequence[str], renamed: Renamed) 
     errors: dict[str, FileError] = {}
     for file, path in paths.items():
         try:
-            rows[file] = {renamed(name): value for name, value in sidecars.values(path).items()}
+            rows[file] = {renamed(name): value for name, value in values(path).items()}
         except FileError as error:
             errors[file] = error
     for name in dict.fromkeys(name for row in rows.values() for name in row):

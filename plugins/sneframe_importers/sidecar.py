@@ -22,6 +22,9 @@ MIB = 1 << 20
 LARGEST = {".json": 16 * MIB, ".yaml": MIB, ".yml": MIB}  #: the largest size of a file in bytes
 DEEPEST = 100  #: levels of nested YAML
 TRAINER_STATE = "trainer_state.json"  #: the file in which the trainer of transformers stores its scores
+ADAPTER_CONFIG = "adapter_config.json"  #: the file in which PEFT stores the settings of an adapter
+#: Keys that name the model from which a network was made. It becomes the property ``base_model``.
+BASES = ("base_model_name_or_path", "_name_or_path")
 #: Endings that may follow another ending, as in ``net.pth.tar``.
 SECOND = (".tar", ".gz")
 
@@ -100,7 +103,18 @@ def _values(path: Path, name: str) -> dict[str, Any]:
     values = flattened(found, name, large_ints=True)
     if posixpath.basename(name) == TRAINER_STATE:
         values = {**_last_logged(found.get("log_history"), name), **values}
+    if posixpath.basename(name) == ADAPTER_CONFIG:
+        values |= _joined(found.get("target_modules"))
+    for key in BASES:
+        if isinstance(base := found.get(key), str) and base:
+            values = {**values, "base_model": base}
     return values
+
+
+def _joined(modules: Any) -> dict[str, str]:
+    """Return the modules that an adapter changes, as one text. Their order says nothing."""
+    listed = isinstance(modules, list) and modules and all(isinstance(each, str) for each in modules)
+    return {"target_modules": "+".join(sorted(modules))} if listed else {}
 
 
 def _kind(value: Any) -> str:

@@ -73,7 +73,7 @@ def sample(
         actions: the actions to draw: any of ``permute``, ``scale``, ``sign`` and ``linear``. A group only
             gets the actions that the group allows. The singular values of a matrix lie between 1/2 and 2.
     """
-    ids = batch.rows(torch.from_numpy(batch.ids).to(batch.device, non_blocking=True))
+    ids = batch.rows(torch.tensor(batch.ids).to(batch.device, non_blocking=True))
     return tuple(
         _draw(networks, i, seed, step, actions) for networks, i in zip(batch.networks, ids, strict=True)
     )

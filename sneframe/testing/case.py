@@ -39,6 +39,13 @@ class Chain(nn.Module):
         super().__init__()
         self.parts = nn.ModuleDict({part.slot: part for part in parts})
 
+    @property
+    def removed(self) -> frozenset[str]:
+        """The actions that the part which normalises removes from all networks."""
+        first = self.part("normalise")
+        assert isinstance(first, Normalise)
+        return first.removes
+
     def part(self, slot: str) -> Part:
         """Return the part in a slot."""
         found = self.parts[slot]
@@ -107,18 +114,14 @@ class Case:
         chain: the chain of the part, in float64 and evaluation mode, with fitted constants.
         batch: toy networks with raw float64 weights.
         rebuild: function that builds the same chain from a given seed. ``chain`` has the seed SEED.
+        removed: the actions that the part which normalises removes from all networks.
     """
 
     part: Part
     chain: Chain
     batch: Batch
     rebuild: Callable[[int], Chain]
-
-    @property
-    def removed(self) -> frozenset[str]:
-        """The actions that the first part of the chain removes from all networks."""
-        first = self.chain.part("normalise")
-        return first.removes if isinstance(first, Normalise) else frozenset()
+    removed: frozenset[str] = frozenset()
 
     def output(self, batch: Batch, chain: Chain | None = None) -> Any:
         """Run a chain up to the part, and return the output of the part. The default is ``self.chain``."""

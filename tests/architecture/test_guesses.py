@@ -28,16 +28,6 @@ def guessed(module, **options):
     return found, [str(each.message) for each in caught]
 
 
-class Lora(nn.Module):
-    """An adapter with the names of PEFT, whose layers have widths that fit each other."""
-
-    def __init__(self):
-        super().__init__()
-        pair = {"lora_A": L(16, 4, bias=False), "lora_B": L(4, 16, bias=False)}
-        attention = nn.ModuleDict({"q_proj": nn.ModuleDict(pair), "v_proj": nn.ModuleDict(pair)})
-        self.base_model = nn.ModuleDict({"model": nn.ModuleDict({"layers": nn.ModuleList([attention])})})
-
-
 def dqn():
     def net():
         return nn.Sequential(L(4, 64), RELU(), L(64, 64), RELU(), L(64, 4))
@@ -52,7 +42,6 @@ def autoencoder():
 
 
 DOUBTFUL = {
-    "adapters": Lora(),
     "two networks of one size": dqn(),
     "encoder and decoder": autoencoder(),
     "experts beside each other": named(experts=nn.ModuleList([L(8, 8) for _ in range(3)])),
