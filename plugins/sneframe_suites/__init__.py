@@ -2,7 +2,8 @@
 
 On sine INRs they compare methods, amounts of training data, ablations of SNE and of ``sne/probe``, and chunk
 sizes. On INRs of images they compare methods that classify the image. On CNNs they compare methods that
-predict the accuracy or the hyper-parameters of the training, and ablations of ``sne/probe``.
+predict the accuracy or the hyper-parameters of the training, and ablations of ``sne/probe``. On low-rank
+adapters they compare methods with and without the canonical form of the factors.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from sneframe.hookspecs import hookimpl
 
 @hookimpl
 def sneframe_suites() -> Sequence[Suite]:
+    from sneframe_suites.adapters import ADAPTER_ACCURACY, ADAPTER_CLASSES
     from sneframe_suites.classifier import ACCURACY, TRAINING
     from sneframe_suites.inr import DATA_EFFICIENCY, FREQUENCY, IMAGES
     from sneframe_suites.paper import SUITES
@@ -32,5 +34,7 @@ def sneframe_suites() -> Sequence[Suite]:
         ACCURACY,
         TRAINING,
         CLASSIFIERS,
+        ADAPTER_ACCURACY,
+        ADAPTER_CLASSES,
         *SUITES,
     ]

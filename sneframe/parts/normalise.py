@@ -13,6 +13,7 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor, nn
 
+from sneframe.architecture import Architecture
 from sneframe.batch import Batch
 from sneframe.errors import PartError
 from sneframe.parts.part import Part, Spec
@@ -111,6 +112,15 @@ class Normalise(Part):
         Raises:
             PartError: the part has no constants for an architecture of the batch.
         """
+
+    def leaves_out(self, architecture: Architecture) -> str | None:
+        """Say if networks have a linear symmetry that the part does not remove."""
+        if "linear" in self.removes or not any("linear" in group.actions for group in architecture.groups):
+            return None
+        return (
+            "low-rank adapters as they are stored, although other factors make the same update; "
+            "normalise.part=normalise/canonical-adapter removes this freedom"
+        )
 
     def undo(self, batch: Batch) -> Batch:  # noqa: ARG002  # for parts that can
         """Return the networks whose rescaled weights a batch holds, such as those that a decoder returned.

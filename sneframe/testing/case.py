@@ -88,24 +88,6 @@ class Failure:
 
 
 @frozen(kw_only=True, eq=False)
-class BuiltChain:
-    """The chain of a configuration, built for toy networks.
-
-    Args:
-        chain: the parts in float64 and evaluation mode, with fitted constants. The chain ends before the
-            first part that fails.
-        batch: toy networks with raw float64 weights.
-        rebuild: function that builds the same chain from a given seed. ``chain`` has the seed SEED.
-        failure: the failure of the first part that cannot be built or fitted, or None.
-    """
-
-    chain: Chain
-    batch: Batch
-    rebuild: Callable[[int], Chain]
-    failure: Failure | None
-
-
-@frozen(kw_only=True, eq=False)
 class Case:
     """A part to measure, with the chain that contains the part.
 
@@ -126,6 +108,34 @@ class Case:
     def output(self, batch: Batch, chain: Chain | None = None) -> Any:
         """Run a chain up to the part, and return the output of the part. The default is ``self.chain``."""
         return (chain or self.chain)(batch, self.part.slot)
+
+
+@frozen(kw_only=True, eq=False)
+class BuiltChain:
+    """The chain of a configuration, built for toy networks.
+
+    Args:
+        chain: the parts in float64 and evaluation mode, with fitted constants. The chain ends before the
+            first part that fails.
+        batch: toy networks with raw float64 weights.
+        rebuild: function that builds the same chain from a given seed. ``chain`` has the seed SEED.
+        failure: the failure of the first part that cannot be built or fitted, or None.
+    """
+
+    chain: Chain
+    batch: Batch
+    rebuild: Callable[[int], Chain]
+    failure: Failure | None
+
+    def case(self, slot: str) -> Case:
+        """Return the part in a slot as a case."""
+        return Case(
+            part=self.chain.part(slot),
+            chain=self.chain,
+            batch=self.batch,
+            rebuild=self.rebuild,
+            removed=self.chain.removed,
+        )
 
 
 def toy_architectures() -> tuple[tuple[Architecture, ...], ...]:

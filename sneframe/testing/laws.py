@@ -127,13 +127,7 @@ def _check_chain(
                 yield _unmeasured(name, broken)
             broken = broken or f"{slot} {name!r}"
             continue
-        case = Case(
-            part=made.chain.part(slot),
-            chain=made.chain,
-            batch=made.batch,
-            rebuild=made.rebuild,
-            removed=made.chain.removed,
-        )
+        case = made.case(slot)
         carried = (carried & set(case.part.keeps)) | case.removed
         faults, readable = _contract(case)
         if wanted:

@@ -34,6 +34,8 @@ def test_the_suites_of_the_papers_are_there():
         "suites/inr-frequency",
         "suites/inr-data-efficiency",
         "suites/inr-images",
+        "suites/adapter-accuracy",
+        "suites/adapter-classes",
         "suites/sne-ablation",
         "suites/sne-chunk-size",
         "suites/probe-ablation",
@@ -75,6 +77,8 @@ def test_the_zoos_of_the_suites_can_be_built():
             assert (config.networks, config.widths, config.seed) == (3000, (32, 32), 1)
         elif suite.zoo.builder == "zoos/images":
             assert (config.networks, config.views, config.data) == (3 * 1797, 3, "digits")
+        elif suite.zoo.builder == "zoos/lora":
+            assert (config.networks, config.seed, config.data) == (640, 7, "digits")
         else:
             assert (config.arch, config.networks, config.data) == ("small-cnn", 1000, "digits")
 

@@ -127,7 +127,9 @@ def test_an_adapter_without_steps_leaves_the_base_as_it_is(base: dict[str, np.nd
     own = torch.isin(labels, torch.tensor(subsets(SMALL)[0]))
     assert found.accuracy_all == pytest.approx(float(right.mean()))
     assert found.accuracy == pytest.approx(float(right[own].mean()))
-    assert found.loss_all == pytest.approx(float(F.cross_entropy(module(pictures), labels).detach()), rel=1e-4)
+    assert found.loss_all == pytest.approx(
+        float(F.cross_entropy(module(pictures), labels).detach()), rel=1e-4
+    )
 
 
 def test_a_layer_with_several_adapters_gives_each_part_of_the_batch_its_own() -> None:
