@@ -7,7 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from attrs import frozen
 
+from sneframe.architecture.low_rank import KIND
+from sneframe.inspection.measure import Measured
 from sneframe.inspection.network import Inspection
+from sneframe.inspection.updates import ROLE as UPDATE
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -61,11 +64,11 @@ def summaries(inspections: Sequence[Inspection]) -> tuple[Summary, ...]:
 
 def _summary(inspection: Inspection, nearest: str | None) -> Summary:
     spectra = [
-        each.spectrum for each in inspection.parameters if each.spectrum is not None and each.spectrum.norm
+        each.spectrum for each in _compared(inspection) if each.spectrum is not None and each.spectrum.norm
     ]
     laws = [
         (each.power_law.alpha, np.log10(each.spectrum.norm**2))
-        for each in inspection.parameters
+        for each in _compared(inspection)
         if each.power_law is not None and each.spectrum is not None
     ]
     weights = np.array([abs(weight) for _, weight in laws])
@@ -82,6 +85,11 @@ def _summary(inspection: Inspection, nearest: str | None) -> Summary:
     )
 
 
+def _compared(inspection: Inspection) -> list[Measured]:
+    """Return the parameters that are compared: of low-rank adapters the updates, not their two factors."""
+    return [each for each in inspection.parameters if each.kind != KIND or each.role == UPDATE]
+
+
 def _signature(inspection: Inspection) -> np.ndarray:
     """Return quantiles over the matrices of a network; zeros for one without matrices."""
     rows = [
@@ -91,7 +99,7 @@ def _signature(inspection: Inspection) -> np.ndarray:
             (each.spectrum.stable_rank or 0.0) / each.spectrum.of,
             (each.spectrum.effective_rank or 0.0) / each.spectrum.of,
         )
-        for each in inspection.parameters
+        for each in _compared(inspection)
         if each.spectrum is not None and each.rms and each.spectrum.norm
     ]
     if not rows:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sneframe.batch import Batch
 from sneframe.inspection.spectrum import EXACT, as_matrix, spectrum_of
+from sneframe.inspection.updates import ROLE, with_updates
 from sneframe.predict.lazy_network import Describer, LazyNetwork, Network, stacked
 from sneframe.predict.reading import ReadingOptions, network_reader
 from sneframe.symmetry.act import apply
@@ -106,7 +107,8 @@ def difference(
     """Return what changed from one network to another.
 
     If both have the same architecture with known neuron groups, the neurons of the second are first permuted
-    to be as close as possible to those of the first (weight matching).
+    to be as close as possible to those of the first (weight matching). Low-rank adapters are compared by
+    their updates.
 
     Args:
         first: the first network: a module, a state dict, or the path of a file or of a model folder.
@@ -121,7 +123,9 @@ def difference(
         ArchitectureError: a network cannot be described, or an object is no network.
     """
     describer = Describer(network_reader(**reading), ())
-    return _difference(describer.of(first), describer.of(second), match=match, exact=exact)
+    return _difference(
+        with_updates(describer.of(first)), with_updates(describer.of(second)), match=match, exact=exact
+    )
 
 
 def _difference(first: LazyNetwork, second: LazyNetwork, *, match: bool, exact: int) -> NetworkDifference:
@@ -137,7 +141,11 @@ def _difference(first: LazyNetwork, second: LazyNetwork, *, match: bool, exact: 
     reads = (first.by_name(), second.by_name())
     moved: dict[str, int] = {}
     permuted = [group for group in first.architecture.groups if "permute" in group.actions]
-    if not match:
+    if all(ROLE in {each.role for each in network.architecture.parameters} for network in (first, second)):
+        matched = (
+            "adapters were compared by their updates s B A, which do not depend on the choice of A and B"
+        )
+    elif not match:
         matched = "neurons were not matched, as asked"
     elif first.architecture != second.architecture:
         matched = "neurons were not matched: the architectures differ"

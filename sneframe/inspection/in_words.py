@@ -30,7 +30,7 @@ def facts(inspection: Inspection) -> Iterator[tuple[str, str]]:
         size = "" if inspection.bytes is None else f", {shown(inspection.bytes)}"
         yield "format", f"{inspection.format}{size}"
     types = ", ".join(f"{name} {count(number)}" for name, number in inspection.by_dtype.items())
-    parameters = counted(len(inspection.parameters), "parameter")
+    parameters = counted(len(inspection.stored), "parameter")
     yield "weights", f"{count(inspection.num_weights)} in {parameters} ({types})"
     kinds = {UNKNOWN.get(kind, kind): number for kind, number in inspection.by_kind.items()}
     yield "layers", ", ".join(f"{number} {kind}" for kind, number in kinds.items())

@@ -11,10 +11,12 @@ from typing import Any, Unpack
 from attrs import field, frozen
 from torch import Tensor, nn
 
-from sneframe.architecture import Architecture
+from sneframe.architecture import Architecture, Parameter
 from sneframe.inspection.findings import NetworkFinding, findings
 from sneframe.inspection.measure import Measured, measure
 from sneframe.inspection.spectrum import EXACT
+from sneframe.inspection.updates import ROLE as UPDATE
+from sneframe.inspection.updates import updates_of, with_updates
 from sneframe.predict.lazy_network import Describer
 from sneframe.predict.reading import ReadingOptions, network_reader
 from sneframe.progress import Reporter
@@ -30,7 +32,8 @@ class Inspection:
         bytes: size of the file, or of all files of a folder; None for a network in memory.
         architecture: the layers and neuron groups, as far as they are known.
         notes: what the reader left out, chose or assumed, one line each.
-        parameters: what was measured of each parameter, in the order of the architecture.
+        parameters: what was measured of each parameter, in the order of the architecture. In a low-rank
+            adapter, the update s B A of a module follows its B.
         findings: what is wrong with them.
     """
 
@@ -45,13 +48,18 @@ class Inspection:
     @property
     def num_weights(self) -> int:
         """Number of weights of all parameters."""
-        return sum(each.size for each in self.parameters)
+        return sum(each.size for each in self.stored)
+
+    @property
+    def stored(self) -> tuple[Measured, ...]:
+        """The parameters that the file holds: without the updates that follow from others."""
+        return tuple(each for each in self.parameters if each.role != UPDATE)
 
     @property
     def by_dtype(self) -> dict[str, int]:
         """Number of weights by type of number, the most frequent type first."""
         counts: Counter[str] = Counter()
-        for each in self.parameters:
+        for each in self.stored:
             counts[each.dtype] += each.size
         return dict(counts.most_common())
 
@@ -97,15 +105,20 @@ def inspect(
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         lazy = Describer(network_reader(**reading), ()).of(network, example_input)
-    parameters = [
-        (parameter, layer.kind) for layer in lazy.architecture.layers for parameter in layer.parameters
-    ]
-    read = lazy.by_name()
+    updates, read_update = updates_of(lazy), with_updates(lazy).by_name()
+    parameters: list[tuple[Parameter, str]] = []
+    for layer in lazy.architecture.layers:
+        for parameter in layer.parameters:
+            parameters.append((parameter, layer.kind))
+            if parameter.name in updates:
+                parameters.append((updates[parameter.name], layer.kind))
+    read_stored = lazy.by_name()
     measured: list[Measured] = []
     total = sum(parameter.size for parameter, _ in parameters)
     with (reporter or Reporter()).bar(f"inspecting {lazy.source}", unit="weights") as advance:
         for parameter, kind in parameters:
             advance(sum(each.size for each in measured), total)
+            read = read_update if parameter.role == UPDATE else read_stored
             measured.append(
                 measure(parameter.name, read(parameter.name), kind=kind, role=parameter.role, exact=exact)
             )
