@@ -34,7 +34,7 @@ ADAPTER_CLASSES = Suite(
     rows=ROWS,
     zoo=ZOO,
     property="classes",
-    overrides=(CPU, "train.select=tau"),  # of a category, `tau` is the accuracy
+    overrides=("zoo.task=category", "train.select=tau", CPU),  # of a category, `tau` is the accuracy
     seeds=3,
     budget=120,
     metric="accuracy",

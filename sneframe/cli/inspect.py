@@ -158,7 +158,8 @@ def _print_one(console: Console, found: Inspection, *, as_json: bool, every: boo
         console.print(printable(f"  note     {note}"), soft_wrap=True)
     matrices = [each for each in found.parameters if each.spectrum is not None or each.lacking]
     rows = [(each.name, *in_words.row(each)) for each in (found.parameters if every else matrices)]
-    _print_table(console, ("", *in_words.COLUMNS), rows, every=every, what="matrices")
+    if rows:
+        _print_table(console, ("", *in_words.COLUMNS), rows, every=every, what="matrices")
     vectors = len(found.parameters) - len(matrices)
     if vectors and not every:
         console.print(f"{vectors} vectors are not listed; --all lists them")

@@ -126,7 +126,7 @@ class AdapterWriter:
                 self._named(stacked, scaling, rank, targets),
                 {
                     **{name: arrays[name][here] for name in MEASURED},
-                    "classes": [",".join(map(str, each)) for each in classes],
+                    "classes": ["+".join(map(str, each)) for each in classes],
                     "rank": np.array([drawn[row].rank for row in here]),
                     "targets": [targets] * len(here),
                     "alpha": np.array([drawn[row].alpha for row in here]),

@@ -155,7 +155,7 @@ def test_a_zoo_holds_what_was_drawn_and_measured(zoo: Path) -> None:
         assert found.column("rank")[row] == adapter.rank
         assert found.column("targets")[row] == adapter.targets
         assert found.column("alpha")[row] == adapter.alpha
-        assert found.column("classes")[row] == ",".join(map(str, subsets(SMALL)[adapter.subset]))
+        assert found.column("classes")[row] == "+".join(map(str, subsets(SMALL)[adapter.subset]))
     assert bool(((found.column("accuracy") >= 0) & (found.column("accuracy") <= 1)).all())
     assert len(set(found.group)) == 6
 
