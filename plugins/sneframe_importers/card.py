@@ -50,11 +50,32 @@ def card_values(folder: Path, path: str) -> Mapping[str, Any]:
     except UnicodeDecodeError as error:
         raise FileError(f"{path}: not a text file") from error
     try:
-        data: Any = ModelCard(text).data
+        data: Any = _metadata(ModelCard, text, path)
     except Exception as error:  # the parser raises errors of YAML, of keys and of types
         raise FileError(f"{path}: its metadata cannot be read: {one_line(error)[:150]}") from error
     values = {key: value for key in KEYS if (value := _text(getattr(data, key, None))) is not None}
     return values | _results(data.eval_results or [], path)
+
+
+def _metadata(card: Any, text: str, path: str) -> Any:
+    """Return the metadata of a card. If only its results are damaged, they are left out with a warning."""
+    try:
+        return card(text).data
+    except ValueError as error:
+        if "model" not in str(error):
+            raise
+        warnings.warn(f"{path}: the results in model-index cannot be read, so none is taken", stacklevel=4)
+        return card(text, ignore_metadata_errors=True).data
+
+
+def _number(value: Any) -> float | None:
+    """Return a number, also one that is written as text; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _text(value: Any) -> str | None:
@@ -68,14 +89,15 @@ def _results(results: Sequence[Any], path: str) -> dict[str, float]:
     found: dict[str, float] = {}
     several: set[str] = set()
     for each in results:
-        value = each.metric_value
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            continue
+        value = _number(each.metric_value)
         words = (each.dataset_type or each.dataset_name, each.dataset_config, each.dataset_split)
         name = ".".join(["card", *(str(word) for word in words if word), str(each.metric_type)])
+        if value is None:
+            warnings.warn(f"{path}: the value of {name} is no number, so it is not taken", stacklevel=3)
+            continue
         if name in found and found[name] != value:
             several.add(name)
-        found[name] = float(value)
+        found[name] = value
     for name in several:
         warnings.warn(f"{path}: has several values of {name}, so none is taken", stacklevel=3)
         del found[name]

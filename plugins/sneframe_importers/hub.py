@@ -11,7 +11,8 @@ import json
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from sneframe.files import inside
 from sneframe.files.search import NetworkPath, networks_in
 from sneframe.zoo.importer import Ignored, ImportContext, Imported, Skipped, ZooImporter
 from sneframe_importers import files
-from sneframe_importers.card import card_of
+from sneframe_importers.card import card_of, card_values
 from sneframe_importers.each import folder
 from sneframe_importers.files import Files
 from sneframe_importers.properties_from import CARDS
@@ -58,14 +59,25 @@ def read_hub(config: Hub, source: Path, reading: ImportContext) -> Iterator[Impo
     names = _names(config, source)
     words = _sources(names, source)
     module = config.module or _modules(names, source)
-    based = any(_base_of(name, source) for name in names)
+    based = any(_names_base(name, source) for name in names)
     own = evolve(
         config,
         properties_from=(*words, *config.properties_from),
         group_from=config.group_from or (BASE if based else None),
         module=module,
     )
-    yield from files.read(own, source, reading)
+    for item in files.read(own, source, reading):
+        known = re.search(CACHE.partition(":")[2], item.source)
+        if (
+            isinstance(item, Imported)
+            and known is not None
+            and config.group_from is None
+            and list(item.groups) == [item.source]
+        ):
+            # The base model itself belongs to the group of the networks that name it.
+            yield evolve(item, groups=[known["repository"].replace("--", "/", 1)])
+        else:
+            yield item
 
 
 def read_peft(config: Peft, source: Path, reading: ImportContext) -> Iterator[Imported | Skipped | Ignored]:
@@ -102,11 +114,17 @@ def _sources(names: Sequence[str], source: Path) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _base_of(name: str, source: Path) -> bool:
-    """Return whether the files beside a network may name its base model."""
-    return card_of(name, source) is not None or any(
-        Sidecars(word, source).path(name) is not None for word in (CONFIG, ADAPTER_CONFIG)
-    )
+def _names_base(name: str, source: Path) -> bool:
+    """Return whether the files beside a network name its base model."""
+    found: list[Mapping[str, Any]] = []
+    with suppress(FileError):  # the source of properties says what is wrong with a file
+        for word in (CONFIG, ADAPTER_CONFIG):
+            sidecars = Sidecars(word, source)
+            if (path := sidecars.path(name)) is not None:
+                found.append(sidecars.values(path))
+        if (card := card_of(name, source)) is not None:
+            found.append(card_values(source, card))
+    return any(each.get(BASE) for each in found)
 
 
 def _modules(names: Sequence[str], source: Path) -> tuple[str, ...]:
@@ -115,6 +133,8 @@ def _modules(names: Sequence[str], source: Path) -> tuple[str, ...]:
     lacking: Counter[str] = Counter()
     sidecars = Sidecars(CONFIG, source)
     for name in names:
+        if Path(name).name.startswith("adapter_"):
+            continue  # its config beside it may be that of the base model
         path = sidecars.path(name)
         word = None if path is None else _library_word(source, path)
         if word is None:

@@ -81,8 +81,11 @@ def _replace_factors(layer: Layer, views: dict[str, Tensor]) -> None:
             scaling = own[role].flatten(1).double()[:, 0] / one
             own[role].fill_(one)
     b = b * scaling[:, None, None]
+    if "bias" in own:  # PEFT multiplies the whole output of B by s
+        own["bias"].mul_(scaling[:, None])
     finite = a.isfinite().flatten(1).all(1) & b.isfinite().flatten(1).all(1)
     usable = finite[:, None, None]
-    rows, columns = canonical(torch.where(usable, a, 0.0), torch.where(usable, b, 0.0))
+    zero = torch.finfo(own["a"].dtype).eps
+    rows, columns = canonical(torch.where(usable, a, 0.0), torch.where(usable, b, 0.0), zero=zero)
     for role, made in (("a", rows), ("b", columns)):
         own[role].copy_(torch.where(usable, made, torch.nan).reshape(own[role].shape))

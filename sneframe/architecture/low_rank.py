@@ -42,18 +42,22 @@ NAMES = (
     (re.compile(r"(?P<module>.+)\.lora_magnitude(?:_vector(?:\.(?P<adapter>[^.]+))?)?"), "magnitude"),
     (re.compile(r"(?P<module>.+)\.lora_magnitude_vector(?:\.(?P<adapter>[^.]+))?\.weight"), "magnitude"),
     (re.compile(r"(?P<module>.+)\.lora_scaling"), "scaling"),
-    (re.compile(r"(?P<module>lora_\w+)\.lora_down\.weight"), "a"),
-    (re.compile(r"(?P<module>lora_\w+)\.lora_up\.weight"), "b"),
-    (re.compile(r"(?P<module>lora_\w+)\.alpha"), "alpha"),
-    (re.compile(r"(?P<module>lora_\w+)\.dora_scale"), "magnitude"),
+    (re.compile(r"(?P<module>.+)\.lora_A"), "a"),
+    (re.compile(r"(?P<module>.+)\.lora_B"), "b"),
+    (re.compile(r"(?P<module>.+)\.lora_down\.weight"), "a"),
+    (re.compile(r"(?P<module>.+)\.lora_up\.weight"), "b"),
+    (re.compile(r"(?P<module>.+)\.alpha"), "alpha"),
+    (re.compile(r"(?P<module>.+)\.dora_scale"), "magnitude"),
+    (re.compile(r"(?P<module>.+_lora\d+)\.down\.weight"), "a"),
+    (re.compile(r"(?P<module>.+_lora\d+)\.up\.weight"), "b"),
     (re.compile(r"(?P<module>.+?)(?:_lora|\.lora|\.lora_linear_layer)\.down\.weight"), "a"),
     (re.compile(r"(?P<module>.+?)(?:_lora|\.lora|\.lora_linear_layer)\.up\.weight"), "b"),
 )
 #: Names in adapters that are no product of two matrices: LoHa, LoKr, LoCon with a core, AdaLoRA, IA³, VeRA
-#: and OFT.
+#: and OFT; and a bias of A, between A and B.
 OTHER_KINDS = re.compile(
     r"(.+\.)?(hada_\w+|lokr_\w+|lora_mid\.weight|"
-    r"(lora_E|ia3_l|vera_lambda_[bd]|oft_(r|R|s|blocks)|boft_(R|s))(\..+)?)"
+    r"lora_A(\.[^.]+)?\.bias|(lora_E|ia3_l|vera_lambda_[bd]|oft_(r|R|s|blocks)|boft_(R|s))(\..+)?)"
 )
 
 

@@ -22,6 +22,7 @@ from sneframe.architecture.low_rank import PREFIX, AdapterPart, is_other_kind, p
 from sneframe.errors import FileError, counted, one_line
 
 CONFIG = "adapter_config.json"
+LARGEST = 1e30  #: a larger α is refused
 ENDS = {
     "a": "lora_A.weight",
     "b": "lora_B.weight",
@@ -61,11 +62,20 @@ def adapter_tensors(
     found = {name: part for name in tensors if (part := part_of(name)) is not None}
     if not any(part.role in ("a", "b") for part in found.values()) or is_other_kind(tensors):
         return None
+    changed = {part.module for part in found.values() if part.role in ("a", "b")}
+    # Other layers than those of adapters have parameters called alpha, such as activations.
+    found = {
+        name: part
+        for name, part in found.items()
+        if part.module in changed or part.module.startswith("lora_")
+    }
     modules = _modules(tensors, found)
     for module, parts in modules.items():
         _check(module, parts)
     renamed = {name.removeprefix(PREFIX): value for name, value in tensors.items() if name not in found}
     given = config()
+    if given is not None:
+        _check_ranks(modules, given)
     unknown = False
     for module, parts in modules.items():
         scaling = _scaling(module, parts, given)
@@ -111,6 +121,38 @@ def _check(module: str, parts: Mapping[str, Tensor]) -> None:
         raise FileError(f"the adapter of {module!r}: B must have kernels of size 1; the shapes are {shapes}")
 
 
+def _check_ranks(modules: Mapping[str, Mapping[str, Tensor]], config: Config) -> None:
+    """Check that the ranks are those that the config says.
+
+    Raises:
+        FileError: they are not, as where several experts lie in one tensor.
+    """
+    for module, parts in modules.items():
+        said = _of_module(module, config, "r", "rank_pattern")
+        if said is not None and said != parts["a"].shape[0]:
+            raise FileError(
+                f"the adapter of {module!r} has rank {parts['a'].shape[0]}, but {CONFIG} says {said!r}"
+            )
+
+
+def _of_module(module: str, config: Config, key: str, patterns: str) -> Any:
+    """Return a setting of a module: the value of the first pattern that matches its name, or that of all.
+
+    Raises:
+        FileError: the patterns are no mapping, or one is no regular expression.
+    """
+    known = config.get(patterns) or {}
+    if not isinstance(known, Mapping):
+        raise FileError(f"{CONFIG}: {patterns} must be a mapping, but got {type(known).__name__}")
+    for pattern, value in known.items():
+        try:
+            if re.fullmatch(rf"(.*\.)?({pattern})", module):
+                return value
+        except (re.error, RecursionError, OverflowError) as error:
+            raise FileError(f"{CONFIG}: {patterns} has the wrong pattern {pattern!r}") from error
+    return config.get(key)
+
+
 def _scaling(module: str, parts: Mapping[str, Tensor], config: Config | None) -> float | None:
     """Return the scaling of a module; None if it is not known."""
     rank = parts["a"].shape[0]
@@ -125,13 +167,10 @@ def _scaling(module: str, parts: Mapping[str, Tensor], config: Config | None) ->
     if config is None:
         # The scripts of kohya leave out an α that equals the rank.
         return 1.0 if module.startswith("lora_") else None
-    alpha = config.get("lora_alpha")
-    for pattern, value in (config.get("alpha_pattern") or {}).items():
-        if re.fullmatch(rf"(.*\.)?({pattern})", module):
-            alpha = value
-            break
-    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not math.isfinite(alpha):
-        raise FileError(f"{CONFIG}: lora_alpha must be a number, but got {alpha!r}")
+    alpha = _of_module(module, config, "lora_alpha", "alpha_pattern")
+    usable = isinstance(alpha, int | float) and not isinstance(alpha, bool) and abs(alpha) < LARGEST
+    if not usable:
+        raise FileError(f"{CONFIG}: lora_alpha must be a number, but got {repr(alpha)[:40]}")
     return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
 

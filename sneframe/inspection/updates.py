@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import torch
 from attrs import evolve
 from torch import Tensor
 
@@ -18,8 +19,9 @@ def with_updates(network: LazyNetwork) -> LazyNetwork:
     """Return an adapter whose layers hold the update of their module in place of A, B and the scaling.
 
     The update of a module ``M`` is the parameter ``M.update``, of shape (out, in), or (out, in, height,
-    width) for a convolution. It is computed when it is read, in the type of A. Any other network is returned
-    as it is.
+    width) for a convolution. It is computed when it is read, in single precision or better, because small
+    factors in half precision have products of 0. A bias of B is multiplied by s, too. Any other network is
+    returned as it is.
     """
     if not is_adapter(network.architecture):
         return network
@@ -55,10 +57,17 @@ def _seen(layer: Layer, factors: dict[str, dict[str, Parameter]]) -> Layer:
     if layer.kind != KIND:
         return layer
     update = _update(layer)
-    factors[update.name] = {parameter.role: parameter for parameter in layer.parameters}
+    own = {parameter.role: parameter for parameter in layer.parameters}
+    factors[update.name] = own
+    if "bias" in own:
+        factors[own["bias"].name] = {role: own[role] for role in own.keys() - {"b"}}
     others = [each for each in layer.parameters if each.role not in ("a", "b", "scaling", "alpha")]
     fixed = [Parameter(name=each.name, shape=each.shape, role=each.role) for each in others]
     return evolve(layer, parameters=(update, *fixed))
+
+
+def _precise(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 class _Updates(Mapping[str, Tensor]):
@@ -70,14 +79,17 @@ class _Updates(Mapping[str, Tensor]):
     def __getitem__(self, name: str) -> Tensor:
         if name not in self._factors:
             return self._tensors[name]
-        own = {role: self._tensors[each.name] for role, each in self._factors[name].items()}
-        a, b = own["a"], own["b"].flatten(1)
+        own = {role: _precise(self._tensors[each.name]) for role, each in self._factors[name].items()}
+        a = own["a"]
         scaling = own.get("scaling", own["alpha"] / len(a) if "alpha" in own else a.new_ones(()))
-        product: Tensor = (scaling.reshape(()).to(a.dtype) * b.to(a.dtype)) @ a.flatten(1)
+        if "b" not in own:
+            return scaling.reshape(()) * own["bias"]
+        b = own["b"].flatten(1)
+        product: Tensor = (scaling.reshape(()) * b) @ a.flatten(1)
         return product.reshape(len(b), *a.shape[1:])
 
     def __iter__(self) -> Iterator[str]:
-        return iter((*self._tensors, *self._factors))
+        return iter(dict.fromkeys((*self._tensors, *self._factors)))
 
     def __len__(self) -> int:
-        return len(self._tensors) + len(self._factors)
+        return len(self._tensors.keys() | self._factors.keys())

@@ -61,14 +61,23 @@ def decomposed(a: Tensor, b: Tensor) -> LowRankUpdate:
     return LowRankUpdate(left=left * sign, values=values, right=right * sign)
 
 
-def canonical(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+def canonical(a: Tensor, b: Tensor, *, zero: float = 0.0) -> tuple[Tensor, Tensor]:
     """Return A' ``(N, r, n)`` and B' ``(N, m, r)`` with B' A' = B A, which depend on the product alone.
 
     Both hold the singular vectors in descending order of the values, times the square root of the value.
-    Beyond the rank of the product, they are 0. The arguments are those of :func:`decomposed`.
+    Beyond the rank of the product, they are 0.
+
+    Args:
+        a: A, as for :func:`decomposed`.
+        b: B, as for :func:`decomposed`.
+        zero: rounding error of a number in the type in which A and B were stored. Smaller singular values
+            than this times the largest value and the longest side are rounding errors, and count as 0. Their
+            roots would not be small.
     """
     found = decomposed(a, b)
-    roots = found.values.sqrt().unsqueeze(1)
+    least = zero * max(*a.shape[1:], *b.shape[1:]) * found.values[:, :1]
+    values = torch.where(found.values > least, found.values, 0.0)
+    roots = values.sqrt().unsqueeze(1)
     lacking = a.shape[1] - found.values.shape[1]
     rows, columns = (found.right * roots).mT, found.left * roots
     if lacking:

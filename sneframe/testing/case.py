@@ -176,11 +176,15 @@ def toy_batch(architectures: Sequence[Architecture], networks: int = NETWORKS, s
 def chained(config: RunConfig) -> BuiltChain:
     """Build the chain of a configuration for the largest set of toy architectures that all its parts take.
 
+    A low-rank adapter is among them if the part that normalises removes its symmetry.
+
     Raises:
         PartError: a part also refuses a single MLP.
     """
-    *larger, smallest = toy_architectures()
-    for architectures in larger:
+    with_adapter, *others, smallest = toy_architectures()
+    part = config.normalise.part
+    removed = issubclass(part, Normalise) and "linear" in part.removes
+    for architectures in (with_adapter, *others) if removed else others:
         with suppress(PartError):
             return _chained(config, architectures)
     return _chained(config, smallest)

@@ -50,6 +50,8 @@ SPELLINGS = {
         f"{MODULE}.lora_linear_layer.down.weight": A,
         f"{MODULE}.lora_linear_layer.up.weight": B,
     },
+    "down and up without a prefix": {f"{MODULE}.lora_down.weight": A, f"{MODULE}.lora_up.weight": B},
+    "bare": {f"{MODULE}.lora_A": A, f"{MODULE}.lora_B": B},
     "diffusers, short": {f"{MODULE}.lora.down.weight": A, f"{MODULE}.lora.up.weight": B},
 }
 
@@ -112,6 +114,35 @@ def test_scaling_follows_the_config_of_peft(config: object, scaling: float, tmp_
     """α / r, or α / √r if rank-stabilised; a pattern gives a module its own α."""
     weights, _, _ = read(written(tmp_path, SPELLINGS["peft"], config))
     assert float(weights[f"{MODULE}.lora_scaling"]) == scaling
+
+
+@pytest.mark.parametrize("config", [{"r": 4}, {"r": 8, "rank_pattern": {"q_proj": 4}}])
+def test_a_rank_that_the_config_says_is_accepted(config: dict[str, object], tmp_path: Path) -> None:
+    weights, _, _ = read(written(tmp_path, SPELLINGS["peft"], {"lora_alpha": 8, **config}))
+    assert float(weights[f"{MODULE}.lora_scaling"]) == 2.0
+
+
+def test_an_alpha_beside_names_of_peft_is_used(tmp_path: Path) -> None:
+    save_file({**SPELLINGS["peft"], f"{PEFT}.alpha": torch.tensor(2.0)}, tmp_path / "style.safetensors")
+    weights, architecture, notes = read(tmp_path / "style.safetensors")
+    assert float(weights[f"{MODULE}.lora_scaling"]) == 0.5
+    assert len(architecture.layers) == 1
+    assert notes == ("a low-rank adapter: 1 module, rank 4",)
+
+
+def test_an_alpha_of_an_activation_is_no_part_of_the_adapter(tmp_path: Path) -> None:
+    tensors = {**SPELLINGS["peft"], "base_model.model.act.alpha": torch.ones(5)}
+    weights, architecture, _ = read(written(tmp_path, tensors, {"lora_alpha": 8}))
+    assert weights["act.alpha"].shape == (5,)
+    assert [layer.kind for layer in architecture.layers] == ["lora", "parameter"]
+
+
+def test_two_layers_with_the_names_of_factors_and_a_bias_between_are_no_adapter() -> None:
+    """A bias of A is added between A and B, so no matrix can mix what lies between."""
+    state = {"q.lora_A.weight": torch.randn(4, 8), "q.lora_A.bias": torch.randn(4)}
+    state |= {"q.lora_B.weight": torch.randn(8, 4), "q.lora_B.bias": torch.randn(8)}
+    with pytest.warns(UserWarning, match="an adapter that is no product of two matrices"):
+        assert not Architecture.from_state_dict(state).groups
 
 
 def test_without_a_config_the_note_says_that_the_scaling_is_assumed(tmp_path: Path) -> None:
@@ -238,6 +269,22 @@ HOSTILE = {
         SPELLINGS["peft"],
         {"lora_alpha": "8"},
         r"adapter_config\.json: lora_alpha must be a number, but got '8'",
+    ),
+    "a pattern that is none": (
+        SPELLINGS["peft"],
+        {"lora_alpha": 8, "alpha_pattern": {"q(": 1}},
+        r"adapter_config\.json: alpha_pattern has the wrong pattern 'q\('",
+    ),
+    "patterns in a list": (
+        SPELLINGS["peft"],
+        {"lora_alpha": 8, "alpha_pattern": [1]},
+        r"adapter_config\.json: alpha_pattern must be a mapping, but got list",
+    ),
+    "alpha of 400 digits": (SPELLINGS["peft"], {"lora_alpha": 10**400}, "lora_alpha must be a number"),
+    "another rank than the config says": (
+        SPELLINGS["peft"],
+        {"lora_alpha": 8, "r": 2},
+        r"has rank 4, but adapter_config\.json says 2",
     ),
     "no alpha": (SPELLINGS["peft"], {}, r"adapter_config\.json: lora_alpha must be a number, but got None"),
     "a list as config": (

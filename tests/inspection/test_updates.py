@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import sneframe
@@ -94,6 +94,30 @@ def test_the_nearest_adapter_is_the_one_in_another_basis(tmp_path: Path) -> None
     found = summaries([sneframe.inspect(folder) for folder in folders])
     assert found[0].nearest == found[1].source
     assert found[1].nearest == found[0].source
+
+
+def test_small_factors_in_half_precision_have_an_update(tmp_path: Path) -> None:
+    """In half precision, the products of these factors are 0."""
+    pairs = {"q": (torch.full((2, 16), 1e-3).half(), torch.full((12, 2), 1e-6).half())}
+    one = sneframe.inspect(written(tmp_path / "one", pairs))
+    (update,) = [each for each in one.parameters if each.name == "q.update"]
+    a, b = (each.double() for each in pairs["q"])
+    assert update.spectrum is not None
+    assert update.spectrum.frobenius == pytest.approx(float((2 * b @ a).norm()), rel=1e-4)
+
+
+def test_a_bias_of_b_is_scaled_as_the_update_is(tmp_path: Path) -> None:
+    a, b = factors()["q"]
+    folders = []
+    for name, scale in (("one", 1.0), ("two", 2.0)):
+        folder = written(tmp_path / name, {"q": (a, b / scale)}, alpha=4.0 * scale)
+        file = folder / "adapter_model.safetensors"
+        save_file({**load_file(file), "base_model.model.q.lora_B.bias": torch.ones(12)}, file)
+        folders.append(folder)
+    found = sneframe.difference(*folders)
+    relative = {each.name: each.relative for each in found.changes}
+    assert relative["q.update"] == pytest.approx(0, abs=1e-6)
+    assert relative["q.lora_B.bias"] == pytest.approx(1.0)
 
 
 def test_an_adapter_before_its_training_is_named(tmp_path: Path) -> None:

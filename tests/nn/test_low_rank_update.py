@@ -81,6 +81,20 @@ def test_values_are_those_of_the_product_in_descending_order() -> None:
     torch.testing.assert_close(decomposed(a, b).values, torch.linalg.svdvals(b @ a)[:, :4])
 
 
+@pytest.mark.parametrize("rank", [1, 2])
+def test_values_beyond_the_rank_of_the_product_are_zero_after_rounding(rank: int) -> None:
+    """In single precision, rounding leaves values of 1e-7, whose roots would be 3e-4."""
+    a = drawn(3, 8, 16).float()
+    b = (drawn(3, 12, rank, seed=1) @ drawn(3, rank, 8, seed=2)).float()
+    moved_a, moved_b = (each.float() for each in mixed(a.double(), b.double()))
+    eps = torch.finfo(torch.float32).eps
+    one, other = (canonical(*pair, zero=eps) for pair in ((a, b), (moved_a, moved_b)))
+    assert not one[0][:, rank:].any()
+    assert not other[0][:, rank:].any()
+    for first, second in zip(one, other, strict=True):
+        torch.testing.assert_close(first, second, rtol=0, atol=1e-4)
+
+
 def test_an_update_of_zero_has_factors_of_zero() -> None:
     """B is 0 when the training of an adapter begins."""
     rows, columns = canonical(drawn(1, 3, 5), torch.zeros(1, 4, 3))

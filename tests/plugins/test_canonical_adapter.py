@@ -77,6 +77,20 @@ def test_the_scaling_is_part_of_the_factors() -> None:
     torch.testing.assert_close(one.networks[0].weights, other.networks[0].weights, rtol=0, atol=1e-9)
 
 
+def test_a_bias_of_b_is_multiplied_by_the_scaling() -> None:
+    """An adapter with twice the scaling, half of B and half of its bias computes the same."""
+    architecture = described({**SHAPES, "q.lora_B.bias": (5,)})
+    batch = drawn(architecture)
+    changed = batch.networks[0].weights.clone()
+    named = architecture.views(changed)
+    named["q.lora_B.weight"].mul_(0.5)
+    named["q.lora_B.bias"].mul_(0.5)
+    named["q.lora_scaling"].mul_(2)
+    part = fitted(batch)
+    one, other = part(batch), part(batch.replace([changed]))
+    torch.testing.assert_close(one.networks[0].weights, other.networks[0].weights, rtol=0, atol=1e-9)
+
+
 def test_an_alpha_of_kohya_is_divided_by_the_rank() -> None:
     shapes = {"lora_q.lora_down.weight": (2, 8), "lora_q.lora_up.weight": (5, 2), "lora_q.alpha": ()}
     named = {"q.lora_A.weight": (2, 8), "q.lora_B.weight": (5, 2), "q.lora_scaling": ()}

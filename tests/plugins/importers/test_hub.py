@@ -19,7 +19,10 @@ from sneframe.zoo.read import Zoo
 
 #: Folders of several kinds lack some of the files that others have, which a warning says.
 pytestmark = pytest.mark.filterwarnings(
-    "ignore:.*have no such file", "ignore:.*does not match", "ignore:.*is read as text"
+    "ignore:.*have no such file",
+    "ignore:.*have no value",
+    "ignore:.*does not match",
+    "ignore:.*is read as text",
 )
 
 CARD = """---
@@ -154,6 +157,34 @@ def test_import_peft_leaves_other_networks_out(hub: Path) -> None:
     assert "holds no low-rank adapter" in reasons(hub)
 
 
+def test_networks_without_a_base_model_are_groups_of_their_own(hub: Path) -> None:
+    """Cards and configs that name no base once made the import fail."""
+    model(hub / "a", card="---\nlicense: mit\n---\n")
+    model(hub / "b", card=None)
+    adapter(hub / "c")
+    assert len(set(imported("hub", hub).group)) == 3
+
+
+def test_a_base_model_in_the_cache_belongs_to_the_group_of_its_tuned_networks(hub: Path) -> None:
+    model(hub / "models--org--base" / "snapshots" / "1", card=None)
+    model(hub / "models--org--tuned" / "snapshots" / "1")
+    assert len(set(imported("hub", hub).group)) == 1
+
+
+def test_an_adapter_beside_a_config_of_its_base_needs_no_code(
+    hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sneframe_importers.hub.find_spec", lambda _: None)
+    (adapter(hub / "a") / "config.json").write_text(json.dumps({"model_type": "llama"}))
+    assert imported("hub", hub).architectures[0].groups[0].actions == ("linear",)
+
+
+@pytest.mark.parametrize(("text", "value"), [("'0.9'", 0.9), ("1e-3", 1e-3)])
+def test_a_number_that_is_written_as_text_is_taken(text: str, value: float, hub: Path) -> None:
+    model(hub / "tuned", card=CARD.replace("value: 0.91", f"value: {text}"))
+    assert imported("hub", hub).column("card.glue.sst2.validation.accuracy")[0] == value
+
+
 # -- bad input -------------------------------------------------------------------------------------------
 
 
@@ -180,6 +211,31 @@ def test_two_values_of_one_metric_are_not_taken(hub: Path) -> None:
         zoo = imported("hub", hub)
     assert "card.glue.sst2.validation.accuracy" not in zoo.properties
     assert "card.glue.sst2.validation.f1" in zoo.properties
+
+
+@pytest.mark.parametrize("value", ["[0.1, 0.2]", "high", "9" * 400])
+def test_a_value_that_is_no_number_is_not_taken_and_said(value: str, hub: Path) -> None:
+    model(hub / "tuned", card=CARD.replace("value: 0.91", f"value: {value}"))
+    with pytest.warns(UserWarning, match=r"the value of card\.glue\.sst2\.validation\.accuracy is no number"):
+        zoo = imported("hub", hub)
+    assert "card.glue.sst2.validation.accuracy" not in zoo.properties
+
+
+def test_damaged_results_do_not_cost_a_network(hub: Path) -> None:
+    model(
+        hub / "tuned",
+        card=CARD.replace("    dataset: {name: GLUE, type: glue, config: sst2, split: validation}\n", ""),
+    )
+    with pytest.warns(UserWarning, match="the results in model-index cannot be read"):
+        zoo = imported("hub", hub)
+    assert zoo.column("license")[0] == "mit"
+
+
+def test_one_adapter_with_a_wrong_pattern_harms_no_other(hub: Path) -> None:
+    adapter(hub / "good")
+    adapter(hub / "bad", alpha_pattern={"q(": 1})
+    assert len(imported("peft", hub)) == 1
+    assert "alpha_pattern has the wrong pattern" in reasons(hub)
 
 
 def test_a_card_that_links_out_of_the_folder_is_refused(hub: Path) -> None:
