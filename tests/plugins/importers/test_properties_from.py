@@ -300,7 +300,7 @@ def test_an_unknown_source_is_one_line(tmp_path, imported, word):
     """A source that is none of the four kinds is an error that names them."""
     save(tmp_path / "a.pt")
     with pytest.raises(
-        ZooError, match=r"must be a table \(\.csv, \.tsv, \.jsonl\), 'checkpoint', the name of"
+        ZooError, match=r"must be a table \(\.csv, \.tsv, \.jsonl\), 'checkpoint', 'card', the name of"
     ):
         imported("files", tmp_path, properties_from=(word,))
 
