@@ -271,11 +271,19 @@ def test_an_impossible_config_is_refused(options, message):
 
 
 def test_all_builders_are_registered():
-    """The plugin registers six builders."""
+    """The plugin registers seven builders."""
     import sneframe_zoos
 
     names = [builder.name for builder in sneframe_zoos.sneframe_zoos()]
-    assert names == ["zoos/sine", "zoos/demo", "zoos/images", "zoos/cnn", "zoos/mlp", "zoos/transformer"]
+    assert names == [
+        "zoos/sine",
+        "zoos/demo",
+        "zoos/images",
+        "zoos/cnn",
+        "zoos/mlp",
+        "zoos/transformer",
+        "zoos/lora",
+    ]
 
 
 def test_the_demo_zoo_is_a_sine_zoo(tmp_path, monkeypatch):
